@@ -1,0 +1,1 @@
+"""slowwave: a memory engine for AI."""

@@ -1,0 +1,96 @@
+"""Every exception that slowwave raises. Each says what was asked, what was found, and what to do next.
+
+    SlowwaveError
+    ├── InputError(ValueError)        what was given cannot be used
+    │   ├── ScopeError                no scope, or one that is not well formed
+    │   ├── FilterError               a filter that does not parse
+    │   └── FormatError               a file to import that is not in the format it was said to be in
+    ├── NotFoundError(KeyError)       no such record, operation or system in this scope
+    ├── ConflictError                 an undo or an edit that later changes stand against
+    ├── StoreError                    the file under the memory
+    │   ├── StoreCorruptError         not a database, or damaged
+    │   ├── StoreReadOnlyError        opened or mounted read-only
+    │   ├── StoreFullError            no room left; nothing was written
+    │   ├── StoreBusyError            another process held the file for longer than `timeout_seconds`
+    │   └── SchemaError               made by a newer slowwave
+    ├── ModelError                    an embedder or a language model
+    │   ├── ModelMissingError         the model's files are not where they were said to be
+    │   └── ModelMismatchError        the store holds vectors of another model
+    └── ExtraMissingError(ImportError)  an optional package is not installed
+"""
+
+from __future__ import annotations
+
+
+class SlowwaveError(Exception):
+    """Base of all errors that slowwave raises on purpose."""
+
+
+class InputError(SlowwaveError, ValueError):
+    """What was given cannot be used."""
+
+
+class ScopeError(InputError):
+    """No scope was given, or one that is not well formed. A missing scope never means "everything"."""
+
+
+class FilterError(InputError):
+    """A filter that does not parse; the message shows the part and the operators there are."""
+
+
+class FormatError(InputError):
+    """A file to import that is not in the format it was said to be in."""
+
+
+class NotFoundError(SlowwaveError, KeyError):
+    """No such record, operation or system, or none that this scope may see."""
+
+    def __str__(self) -> str:  # KeyError shows repr(args[0]); people should see the sentence
+        return str(self.args[0]) if self.args else ""
+
+
+class ConflictError(SlowwaveError):
+    """An undo or an edit that later changes stand against."""
+
+
+class StoreError(SlowwaveError):
+    """The file (or server) under the memory."""
+
+
+class StoreCorruptError(StoreError):
+    """Not a database, or a damaged one."""
+
+
+class StoreReadOnlyError(StoreError):
+    """The store was opened, or lies on a disk that is mounted, read-only."""
+
+
+class StoreFullError(StoreError):
+    """No room left on the disk. The write was rolled back; nothing half-written stays."""
+
+
+class StoreBusyError(StoreError):
+    """Another process held the write lock for longer than `timeout_seconds`."""
+
+
+class SchemaError(StoreError):
+    """The store was made by a newer slowwave than this one."""
+
+
+class ModelError(SlowwaveError):
+    """An embedder or a language model."""
+
+
+class ModelMissingError(ModelError):
+    """The model's files are not where they were said to be."""
+
+
+class ModelMismatchError(ModelError):
+    """The store holds vectors of another model; run `slowwave reembed`."""
+
+
+class ExtraMissingError(SlowwaveError, ImportError):
+    """An optional package is not installed; the message names the command that installs it."""
+
+    def __init__(self, what: str, extra: str) -> None:
+        super().__init__(f"{what} needs a package that is not installed; run: pip install 'slowwave[{extra}]'")
