@@ -1,4 +1,4 @@
-"""The plain records that every stage hands to the next: Scope, Engram, Link, Change, Hit, Hits, Report."""
+"""The plain records that every stage hands to the next, from Item (taken in) to Hit (found) and Change (proposed)."""
 
 from __future__ import annotations
 
@@ -50,6 +50,31 @@ class Scope:
 
     def __str__(self) -> str:
         return " ".join(f"{name}={value}" for name, value in self.to_dict().items())
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One thing to take in, before it has an id: what an importer yields and what `Memory.add` makes of its input.
+
+    at       when it happened, aware or naive (a naive time is read in the memory's zone); None means "now"
+    until    when it stopped being true, if the source says so
+    session  the stretch of conversation or the document it belongs to
+    origin   the item's own name in the source, such as a message id: adding it again is then a no-op
+    attrs    anything else worth keeping, JSON values only
+    scope    fields that override the scope given to `add`, such as {"agent_id": "bot"}
+    links    ties to other items of the same batch, as (relation, origin of the other item)
+    """
+
+    text: str
+    kind: str = "episode"
+    speaker: str | None = None
+    at: datetime | None = None
+    until: datetime | None = None
+    session: str | None = None
+    origin: str | None = None
+    attrs: Mapping[str, Any] = field(default_factory=dict)
+    scope: Mapping[str, str] = field(default_factory=dict)
+    links: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
