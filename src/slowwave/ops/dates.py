@@ -202,10 +202,10 @@ def _set(words: str) -> frozenset[str]:
 
 _NUMBERS = {
     word: index + 1
-            "one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen "
+    for index, word in enumerate(
         _list(
-            "one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen "
-            "eighteen nineteen twenty"
+            "one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen "
+            "seventeen eighteen nineteen twenty"
         )
     )
 } | {"thirty": 30, "forty": 40, "fifty": 50, "sixty": 60, "hundred": 100}
