@@ -229,3 +229,27 @@ def test_people_have_one_name_each() -> None:
 def test_every_date_but_the_last_note_lies_between_may_and_november_1893() -> None:
     days = [item.at for item in all_episodes()[:-3] if item.at is not None]
     assert (min(days).isoformat()[:10], max(days).isoformat()[:10]) == ("1893-05-03", "1893-11-06")
+
+
+def test_there_are_ten_questions_and_one_has_no_answer() -> None:
+    asked = dracula.questions()
+    assert len({one["question"] for one in asked}) == 10
+    assert all(one["answer"] and one["note"] for one in asked)
+    assert [one["question"] for one in asked if not one["gold"]] == ["Which airline did the Count fly to London with?"]
+    assert "airline" not in dracula.text().lower()
+
+
+def test_every_gold_string_is_in_one_episode_that_was_written_when_the_question_is_asked() -> None:
+    asked = [part for one in dracula.questions() for part in (one, one.get("then", {"gold": [], "kwargs": {}}))]
+    for part in asked:
+        for words in part["gold"]:
+            at = the_one(words).at
+            assert at is not None
+            assert at <= datetime.fromisoformat(part["kwargs"].get("at", "1901-01-01")), words
+
+
+def test_the_question_asked_twice_has_a_new_answer_that_was_not_there_before() -> None:
+    (one,) = [one for one in dracula.questions() if "then" in one]
+    new = the_one(one["then"]["gold"][0]).at
+    assert new is not None
+    assert datetime.fromisoformat(one["kwargs"]["at"]) < new <= datetime.fromisoformat(one["then"]["kwargs"]["at"])

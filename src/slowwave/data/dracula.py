@@ -7,6 +7,7 @@ datelines are mended and its quotation marks made straight; no word of the novel
 from __future__ import annotations
 
 import gzip
+import json
 import re
 from collections import Counter
 from collections.abc import Iterator
@@ -153,6 +154,19 @@ def episodes() -> list[Item]:
             clock = ends[session] = at
             at += _STEP
     return out
+
+
+def questions() -> list[dict[str, Any]]:
+    """The ten questions of the demo, each with what an honest answer rests on.
+
+    question, answer  for people
+    kwargs            how to ask, such as {"at": "1893-08-31"}: as of that date, and nothing later is known
+    gold              an episode that holds any one of these strings is right evidence; none: there is no answer
+    then              kwargs and gold of the same question asked again, later (one question has it)
+    note              what makes it hard
+    """
+    loaded: list[dict[str, Any]] = json.loads((files("slowwave.data") / "questions.json").read_text("utf-8"))
+    return loaded
 
 
 def text() -> str:
