@@ -210,6 +210,11 @@ def test_a_package_that_does_not_import_leaves_its_rows_not_installed_and_all_ot
     assert rows["titans"].where == "not yet"
 
 
+def test_a_system_built_in_one_form_stays_built_when_the_package_of_its_other_form_is_not_installed(packages):
+    packages["text"], packages["state"] = {"hippo-mm": FakeHippoText}, ImportError("no torch")
+    assert atlas.row("hippo-mm").where == f"{__name__}.FakeHippoText"
+
+
 @pytest.mark.parametrize("stem", ["light-mem", "light_mem"])
 @pytest.mark.parametrize(("verdict", "proved"), [("holds", True), ("does not hold", False), (None, False)])
 def test_what_a_proof_measured_is_read_and_only_a_verdict_that_holds_counts_as_proved(
@@ -255,8 +260,8 @@ def test_our_own_classes_carry_what_the_atlas_shows():
         assert slug in known, f"{slug} is neither in the register nor slowwave's own default"
         assert cls.form in atlas.FORMS, cls
         assert cls.operations, cls
-        for attribute in ("paper", "claim", "differs"):
-            assert isinstance(getattr(cls, attribute), str), (cls, attribute)
+        for attribute in ("paper", "claim", "differs", "proof"):
+            assert isinstance(getattr(cls, attribute), str | None), (cls, attribute)
 
 
 def test_the_atlas_itself_loads_no_torch():

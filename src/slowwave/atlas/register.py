@@ -206,7 +206,7 @@ def _merge(row: Row, cls: type) -> Row:
         form=form,
         operations=operations,
         claim=getattr(cls, "claim", row.claim) or row.claim,
-        differs=getattr(cls, "differs", ""),
+        differs=getattr(cls, "differs", "") or "",
         proof_file=None if proof is None else Path(proof).as_posix(),
         parameters=_defaults(cls),
         where=where,
