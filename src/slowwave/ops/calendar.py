@@ -17,7 +17,8 @@ from typing import Any
 Stretch = tuple[datetime, datetime]
 
 DAY = timedelta(days=1)
-FIRST, LAST = datetime.min, datetime.max
+FIRST = datetime.min
+LAST = datetime.max
 MONTHS = (
     "January", "February", "March", "April", "May", "June",
     "July", "August", "September", "October", "November", "December",
