@@ -20,7 +20,7 @@ from typing import Any
 
 from slowwave.records import Item
 
-YEAR = 1893  # the novel prints no year; in 1893 its weekdays fit (Thursday 21 September), and the note is of 1900
+YEAR = 1893  # none is printed; it is the calendar of Stoker's notes, though printed weekdays are a day or more off it
 MIN_WORDS, MAX_WORDS = 60, 180  # an encoder that reads 256 tokens sees about 190 words
 _TARGET_WORDS = 130
 _SPLIT_PARAGRAPH_COST = 0.1  # cutting inside a paragraph must buy at least this much evenness
@@ -52,7 +52,7 @@ _TOLD = {
     "As I must do something or go mad": "3 October, 6 a. m.",  # "It is now six o'clock"
     "We all rose early": "5 October, noon",  # before Mina's report of 5 p. m., which is printed above it
     "Sunset has come and gone.": "29 October, evening",
-    "Seven years ago we all went": "6 November 1900",  # no day is printed; this is the one it remembers
+    "Seven years ago we all went": "6 November 1900",  # seven years on; no day is printed, and this is the one it remembers
 }
 _AFTER_THE_LOG = "Of course the verdict was an open one"  # here the newspaper goes on, with no heading
 
@@ -124,7 +124,7 @@ class _Entry:
 
 
 def episodes() -> list[Item]:
-    """The whole novel in its own order: about 1,300 episodes of 60 to 180 words (a short telegram stays short).
+    """The whole novel in its own order: 1,225 episodes of 60 to 180 words (a short telegram stays short).
 
     speaker  who wrote or spoke the document, by one name throughout (Mina Murray is "Mina Harker" from the start)
     at       naive: the writer's own clock, in England, at sea or in Transylvania. The date is the printed one, else
