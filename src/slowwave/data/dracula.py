@@ -52,7 +52,7 @@ _TOLD = {
     "As I must do something or go mad": "3 October, 6 a. m.",  # "It is now six o'clock"
     "We all rose early": "5 October, noon",  # before Mina's report of 5 p. m., which is printed above it
     "Sunset has come and gone.": "29 October, evening",
-    "Seven years ago we all went": "6 November 1900",  # seven years on; no day is printed, and this is the one it remembers
+    "Seven years ago we all went": "6 November 1900",  # no day is printed; this is the one it remembers
 }
 _AFTER_THE_LOG = "Of course the verdict was an open one"  # here the newspaper goes on, with no heading
 
