@@ -55,7 +55,7 @@ def encode(vectors: Floats, dtype: VectorDtype = "int8") -> list[bytes]:
 
     Cosines of int8 rows differ from those of float32 rows by 0.0004 (root mean square; MiniLM, 3 million pairs).
     """
-    rows = _unit_rows(vectors)
+    rows = unit_rows(vectors)
     table: NDArray[Any]
     if dtype == "int8":
         values, scales = quantise(rows)
@@ -161,7 +161,7 @@ class ExactIndex:
         raises   InputError for another shape, rows not of unit length, or an id that is there already
         """
         new = np.asarray(ids, dtype=np.int64).reshape(-1)
-        rows = _unit_rows(vectors, self.dim)
+        rows = unit_rows(vectors, self.dim)
         if len(new) != len(rows):
             raise InputError(f"{len(new)} ids came with {len(rows)} vectors; give one id a vector")
         if not len(new):
@@ -331,7 +331,8 @@ def _best(scores: Floats, k: int, dead: Ids | None = None) -> Ids:
     return top[np.lexsort((top, -scores[top]))]
 
 
-def _unit_rows(vectors: Floats, dim: int | None = None) -> Floats:
+def unit_rows(vectors: Floats, dim: int | None = None) -> Floats:
+    """The same vectors as (n, dim) float32; InputError if the shape is another or a row has not length 1."""
     rows = np.asarray(vectors, dtype=np.float32)
     if rows.ndim != 2 or not rows.shape[1] or dim not in (None, rows.shape[1]):
         raise InputError(f"vectors is {rows.shape}; it must be (n, {dim or 'dim'})")
