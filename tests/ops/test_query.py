@@ -45,6 +45,8 @@ def test_speakers_are_recognised_by_name(query, expected):
         ("What is my dog's name?", ("user",)),
         ("Which film did you recommend?", ("assistant",)),
         ("What did you tell me about Rome?", ("assistant",)),
+        ("I liked the film that you've recommended.", ("assistant",)),
+        ("Can you list my plants?", ("user",)),
         ("Remind me of the deadline", ()),
         ("How does photosynthesis work?", ()),
         ("Type I errors", ("user",)),

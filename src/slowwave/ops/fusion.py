@@ -43,8 +43,8 @@ class Weights:
     after_dense: float = 0.1
     full_below: float = 60.0
     speaker: float = 1.2
-    time: float = 1.0
-    question: float = 0.7
+    time: float = 1.5
+    question: float = 0.5
     session: float = 0.2
 
 

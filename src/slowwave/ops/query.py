@@ -27,13 +27,12 @@ _CAPITAL = re.compile(r"(?<![\w'’])[^\W\d_a-z][\w'’.-]*")
 _POSSESSIVE = re.compile(r"['’]s?$")
 _FIRST_PERSON = re.compile(r"\b(?:I|i|my|My|me|mine|myself)\b")
 _REMIND_ME = re.compile(r"\b(?:remind|tell|show|give|help) me\b", re.I)
-_SPOKE = (
-    "sa(?:y|id)|t(?:ell|old)|recommend|suggest|mention|g(?:i|a)ve|advis|propos|explain|list|wr[io]t|provid|shar|describ"
-)
+_SAID = "said|told|recommended|suggested|mentioned|gave|given|advised|proposed|explained|listed|wrote|provided|shared"
+_SAY = "say|tell|recommend|suggest|mention|give|advise|propose|explain|list|write|provide|share"
 _YOU_SAID = re.compile(
-    rf"\byou(?:'ve| have| had)? (?:once |previously |already |just |earlier )?(?:{_SPOKE})"
-    rf"|\b(?:did|have|had) you (?:{_SPOKE})"
-    r"|\byour (?:advice|answer|recommendation|suggestion|repl|response)",
+    rf"\byou(?:['’]ve| have| had)?(?: once| previously| already| just| earlier)? (?:{_SAID})\b"
+    rf"|\b(?:did|have|had) you (?:{_SAY}|{_SAID})\b"
+    r"|\byour (?:advice|answer|recommendation|suggestion|reply|replies|response)s?\b",
     re.I,
 )
 _WHEN = re.compile(
