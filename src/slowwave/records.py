@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from datetime import UTC, datetime
 from types import MappingProxyType
@@ -39,6 +39,13 @@ class Scope:
                 raise ScopeError(f"{name} is {value!r:.80}; it must be a text of 1 to {MAX_NAME} characters")
             if any(ord(c) < 32 or 0xD800 <= ord(c) <= 0xDFFF for c in value):
                 raise ScopeError(f"{name} is {value!r:.80}; it must not hold control characters")
+
+    @staticmethod
+    def common(scopes: Iterable[Scope]) -> Scope:
+        """The narrowest scope that covers all of them; where they share no field, a ScopeError."""
+        given = list(scopes)
+        shared = {name: values.pop() for name in SCOPE_FIELDS if len(values := {getattr(s, name) for s in given}) == 1}
+        return Scope(**shared)
 
     def covers(self, other: Scope) -> bool:
         """Whether a reader with this scope may see a record of the other."""
@@ -89,6 +96,7 @@ class Engram:
     retired   when it left the current view (merged, corrected, forgotten, undone); None while it is in view
     strength  in (0, 1], 1 when new or used; halves with each `half_life_days` without use
     used      when it was last recalled (UTC); None if never
+    due       when its strength halves next (UTC); None if it never will
     sources   ids of the engrams it was made from; empty for episodes and for what was added by hand
     """
 
@@ -107,6 +115,8 @@ class Engram:
     retired: datetime | None = None
     retired_why: str | None = None
     origin: str | None = None
+    half_life_days: float = 30.0
+    due: datetime | None = None
 
     @property
     def speaker(self) -> str | None:
@@ -178,8 +188,9 @@ class Change:
     verb      add, supersede, merge, link, weaken, strengthen, update, forget, restore: what a person calls it
     id        the engram it is about
     engram    the record to add, where the verb adds one
-    fields    the columns to set on `id` (any of until, closed, retired, retired_why, strength, used, attrs)
-    links     ties to add
+    fields    the columns to set on `id` (any of until, closed, retired, retired_why, strength, due, attrs)
+    links     ties to add; `unlinks` are ties to take away
+    guard     the values of `fields` that the proposer saw; where the store finds others, the change is set aside
     reason    a sentence for the diff
     sources   the engrams that the reason rests on; never empty for a derived change
     """
@@ -190,6 +201,8 @@ class Change:
     engram: Engram | None = None
     fields: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
     links: tuple[Link, ...] = ()
+    unlinks: tuple[Link, ...] = ()
+    guard: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
     sources: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
@@ -339,6 +352,48 @@ class Report(_Results):
             "counts": dict(self.counts),
             "seconds": round(self.seconds, 4),
             "notes": list(self.notes),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """Proof of an erasure.
+
+    ids      what was erased, by id alone
+    counts   rows removed, by table
+    files    the files that were scanned afterwards, with their sizes in bytes
+    needles  how many pieces of the erased texts were looked for in those bytes
+    found    pieces that are still there and that no remaining record accounts for: must be empty
+    clean    whether `found` is empty
+    sha256   over all of the above, so that a receipt that was edited is recognised
+    """
+
+    at: datetime
+    scope: Scope
+    ids: tuple[str, ...]
+    counts: Mapping[str, int]
+    files: Mapping[str, int]
+    needles: int
+    found: tuple[str, ...]
+    sha256: str
+
+    @property
+    def clean(self) -> bool:
+        """Whether nothing of what was erased is left in the bytes of the files."""
+        return not self.found
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        return {
+            "at": self.at.isoformat(),
+            "scope": self.scope.to_dict(),
+            "ids": list(self.ids),
+            "counts": dict(self.counts),
+            "files": dict(self.files),
+            "needles": self.needles,
+            "found": list(self.found),
+            "clean": self.clean,
+            "sha256": self.sha256,
         }
 
 

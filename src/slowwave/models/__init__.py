@@ -1,0 +1,54 @@
+"""What computes: embedders (and, with the extra `llm`, language models), each behind a small protocol."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from slowwave.errors import InputError
+from slowwave.models.base import Embedder, FakeEmbedder
+
+SPEC_HELP = (
+    '"minilm" (comes with the install), a folder or file with an ONNX model, "hub:OWNER/NAME", "st:NAME" '
+    '(sentence-transformers), "openai:MODEL" (any OpenAI-compatible endpoint), or "fake"'
+)
+
+
+def resolve_embedder(spec: str | Path | Embedder | None = None, threads: int | None = None) -> Embedder:
+    """An embedder from what the user named; None reads SLOWWAVE_EMBED_MODEL, else takes the one that comes along.
+
+    spec     see SPEC_HELP, or an object with name, dim and embed
+    threads  for in-process models; None reads SLOWWAVE_EMBED_THREADS, else takes the cores there are
+    """
+    if spec is not None and not isinstance(spec, (str, Path)):
+        if isinstance(spec, Embedder):
+            return spec
+        raise InputError(f"embedder is a {type(spec).__name__} without name, dim and embed; give {SPEC_HELP}")
+    if threads is None and (given := os.environ.get("SLOWWAVE_EMBED_THREADS")):
+        if not given.isdigit() or not int(given):
+            raise InputError(f"SLOWWAVE_EMBED_THREADS is {given!r}; it must be a whole number above 0")
+        threads = int(given)
+    name = str(spec if spec is not None else os.environ.get("SLOWWAVE_EMBED_MODEL") or "minilm")
+    kind, _, rest = name.partition(":")
+    if kind in ("openai", "st", "hub") and not rest:
+        raise InputError(f"embedder is {name!r}, without a model after the colon; give {SPEC_HELP}")
+    if kind == "openai":
+        from slowwave.models.remote import OpenAIEmbedder
+
+        return OpenAIEmbedder(rest)
+    if kind == "st":
+        from slowwave.models.local import SentenceTransformerEmbedder
+
+        return SentenceTransformerEmbedder(rest)
+    if name == "fake":
+        return FakeEmbedder()
+    from slowwave.models.onnx import OnnxEmbedder
+
+    if kind == "hub":
+        from slowwave.models.local import from_hub
+
+        return OnnxEmbedder(from_hub(rest), threads)
+    return OnnxEmbedder(None if name == "minilm" else name, threads)
+
+
+__all__ = ["Embedder", "FakeEmbedder", "resolve_embedder"]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sys
 import threading
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -387,7 +388,8 @@ def _import_usearch() -> None:
     # variable keeps it from sending Microsoft anything; it is read at import.
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     with contextlib.suppress(ImportError):
-        import onnxruntime  # noqa: F401
+        if "usearch" not in sys.modules:  # else it is too late, but perhaps nobody needs onnxruntime
+            import onnxruntime  # noqa: F401
     try:
         import usearch.index  # noqa: F401
     except ImportError as error:

@@ -1,0 +1,29 @@
+"""Text-form memory systems, one file each. To add one: its file, and its line in SYSTEMS."""
+
+from __future__ import annotations
+
+import difflib
+
+from slowwave.errors import InputError, NotFoundError
+from slowwave.text.base import TextSystem
+from slowwave.text.default import DefaultMemory
+
+SYSTEMS: dict[str, type[TextSystem]] = {
+    "default": DefaultMemory,
+}
+
+
+def resolve_system(system: str | TextSystem) -> TextSystem:
+    """A system by name, or as it is given."""
+    if isinstance(system, TextSystem):
+        return system
+    if not isinstance(system, str):
+        raise InputError(f"system is a {type(system).__name__}; give a name or a TextSystem")
+    if system not in SYSTEMS:
+        close = difflib.get_close_matches(system, SYSTEMS, n=3)
+        hint = f"did you mean {', '.join(close)}? " if close else ""
+        raise NotFoundError(f"no text system {system!r}; {hint}there are {', '.join(SYSTEMS)}")
+    return SYSTEMS[system]()
+
+
+__all__ = ["SYSTEMS", "TextSystem", "resolve_system"]

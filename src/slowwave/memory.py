@@ -1,0 +1,868 @@
+"""Memory: add, search, context, sleep, forget, erase, undo, history, ... Start reading here, then go down.
+
+An utterance is taken in (`ops/intake.py`), indexed (`text/`), kept (`store/`), found again (`text/`), and at night
+turned into what is known: `sleep` proposes Changes, the store applies them in one transaction, `undo` takes them back.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+import zoneinfo
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta, tzinfo
+from pathlib import Path
+from types import MappingProxyType, TracebackType
+from typing import Any, Literal
+
+from slowwave.errors import ConflictError, InputError, NotFoundError, StoreError
+from slowwave.models import resolve_embedder
+from slowwave.models.base import Embedder
+from slowwave.ops import receipts
+from slowwave.ops.intake import check_attrs, check_text, to_engrams, to_items
+from slowwave.ops.packing import Context, estimate_tokens, pack
+from slowwave.ops.undo import reverse
+from slowwave.records import KINDS, Change, Engram, Hits, Item, Link, Outcome, Receipt, Report, Scope, utc_now
+from slowwave.store import open_store
+from slowwave.store.base import Entry, Operation, Store, View, Want
+from slowwave.store.clock import parse_moment
+from slowwave.store.filters import parse
+from slowwave.store.ids import content_key, new_id
+from slowwave.text import resolve_system
+from slowwave.text.base import Cue, Night, TextSystem, batches, no_progress
+
+Progress = Callable[[str, int, int], None]
+Moment = datetime | str | float | None
+BATCH = 256  # records encoded and written in one transaction
+USES_KEPT = 512  # recalls noted in memory before they are written
+
+
+def default_path() -> Path:
+    """SLOWWAVE_DB, else memory.db under SLOWWAVE_HOME, else ~/.slowwave/memory.db."""
+    if given := os.environ.get("SLOWWAVE_DB"):
+        return Path(given).expanduser()
+    return Path(os.environ.get("SLOWWAVE_HOME") or "~/.slowwave").expanduser() / "memory.db"
+
+
+class Memory:
+    """A memory in one file. Every call names a scope; nothing outside it is seen or touched.
+
+    path             the file; ":memory:" for a passing one; None takes `default_path()`
+    embedder         see `slowwave.models.SPEC_HELP`; None takes the encoder that comes with the install
+    system           the text-form system that indexes, searches and sleeps; see `slowwave systems`
+    zone             in which times without a zone are read
+    half_life_days   days without use in which a record's strength halves
+    clock            the present moment; for tests and replays
+    readonly         search only; not even uses are noted
+    timeout_seconds  how long a write waits for another process
+    durable          wait for the disk at each commit, to survive a power cut and not only a kill
+    vector_dtype     "int8" or "float32", for a new file
+    cache_mb         memory for the vectors of scopes that are searched
+
+    >>> memory = Memory(":memory:", embedder="fake")
+    >>> memory.add("Ana moved to Lisbon", user_id="ana").counts
+    {'ADD': 1}
+    >>> memory.search("Where did Ana move?", user_id="ana", threshold=0)[0].text
+    'Ana moved to Lisbon'
+    """
+
+    def __init__(
+        self,
+        path: str | Path | None = None,
+        *,
+        embedder: str | Path | Embedder | None = None,
+        system: str | TextSystem = "default",
+        zone: str | tzinfo = "UTC",
+        half_life_days: float = 30.0,
+        clock: Callable[[], datetime] = utc_now,
+        readonly: bool = False,
+        timeout_seconds: float = 60.0,
+        durable: bool = True,
+        vector_dtype: Literal["int8", "float32"] = "int8",
+        cache_mb: int = 2048,
+    ) -> None:
+        self.path = str(path if path is not None else default_path())
+        self.zone = _zone(zone)
+        self.half_life_days = _positive("half_life_days", half_life_days)
+        self.clock = clock
+        self.readonly = readonly
+        self.embedder = resolve_embedder(embedder)
+        self.system = resolve_system(system)
+        self.store: Store = open_store(
+            self.path,
+            readonly=readonly,
+            timeout_seconds=_positive("timeout_seconds", timeout_seconds),
+            durable=durable,
+            vector_dtype=vector_dtype,
+            cache_mb=cache_mb,
+        )
+        self._uses: dict[Scope, dict[str, tuple[datetime, float, datetime | None]]] = {}
+        self._lock = threading.Lock()
+        self._model_checked = False
+
+    # -- write
+
+    def add(
+        self,
+        content: Any,
+        *,
+        user_id: str | None = None,
+        agent_id: str | None = None,
+        run_id: str | None = None,
+        app_id: str | None = None,
+        at: Moment = None,
+        until: Moment = None,
+        kind: str = "episode",
+        speaker: str | None = None,
+        session: str | None = None,
+        origin: str | None = None,
+        attrs: Mapping[str, Any] | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        progress: Progress = no_progress,
+    ) -> Report:
+        """Take in a text, a message, an Item, or a list of these; says of each whether it is new (ADD) or known (NONE).
+
+        content   "text", {"role": "user", "content": "..."}, Item(...), or a list; `at`, `speaker`, `session`, `attrs`
+                  fill what an entry leaves open
+        at        when it happened; ISO 8601 text, datetime, date, or seconds since 1970; left out, the present
+        origin    its name in the source: adding the same origin and text again is a no-op, as is the same text alone
+        raises    InputError before anything is written, if any entry cannot be used
+
+        Long lists are written in transactions of 256: a kill in between leaves whole batches, and adding the list
+        again completes it.
+        """
+        scope = Scope(user_id, agent_id, run_id, app_id)
+        common = {
+            "at": at,
+            "until": until,
+            "kind": kind,
+            "speaker": speaker,
+            "session": session,
+            "origin": origin,
+            "attrs": {**(metadata or {}), **(attrs or {})},
+        }
+        items = to_items(content, common)
+        return self._take_in(items, scope, "add", {}, progress)
+
+    def _take_in(
+        self, items: Sequence[Item], scope: Scope, verb: str, params: Mapping[str, Any], progress: Progress
+    ) -> Report:
+        start = time.perf_counter()
+        now = self._now()
+        self._flush_uses()
+        made = to_engrams(items, scope, self.zone, now, self.half_life_days)
+        outcomes: list[Outcome] = []
+        op: str | None = None
+        for part in batches(made, BATCH):
+            done, op_part = self._write_batch(part, scope, verb, params, now)
+            outcomes += done
+            op = op_part or op
+            progress(verb, len(outcomes), len(made))
+        self._link_origins(items, outcomes, scope)
+        return Report(outcomes, op, time.perf_counter() - start)
+
+    def _write_batch(
+        self,
+        part: Sequence[tuple[Engram, bytes]],
+        scope: Scope,
+        verb: str,
+        params: Mapping[str, Any],
+        now: datetime,
+    ) -> tuple[list[Outcome], str | None]:
+        view = self.store.view(scope)
+        known: dict[tuple[Scope, bytes], Engram] = {}
+        for own in {engram.scope for engram, _ in part}:
+            contents = [content for engram, content in part if engram.scope == own]
+            known.update({(own, key): engram for key, engram in view.find_content(own, contents).items()})
+        hidden = ("undone", "forgotten")
+        fresh = [
+            (engram, content)
+            for engram, content in part
+            if (held := known.get((engram.scope, content))) is None or held.retired_why in hidden
+        ]
+        result = None
+        if fresh:
+            self._check_model()
+            index = self.system.index([engram for engram, _ in fresh], [key for _, key in fresh], self.embedder)
+            changes = [Change("add", engram.id, "", engram=engram) for engram, _ in fresh]
+            result = self.store.apply(self._operation(verb, scope, now, params), changes, index)
+        kept = result.added if result else {}
+        restored = {change.id for change in result.changes if change.verb == "restore"} if result else set()
+        outcomes = []
+        for engram, content in part:
+            held = known.get((engram.scope, content))
+            id_ = kept.get(engram.id) or (held.id if held else engram.id)
+            new = id_ == engram.id
+            event = "ADD" if new else "UPDATE" if id_ in restored else "NONE"
+            reason = "" if new else "in view again" if id_ in restored else "was there already"
+            outcomes.append(Outcome(id_, event, engram.text, reason))
+        return outcomes, result.op if result else None
+
+    def _link_origins(self, items: Sequence[Item], outcomes: Sequence[Outcome], scope: Scope) -> None:
+        """Ties between items of one batch, which name each other by origin."""
+        if not any(item.links for item in items):
+            return
+        places = {item.origin: outcome.id for item, outcome in zip(items, outcomes, strict=True) if item.origin}
+        changes = [
+            Change("link", outcome.id, "stated by the source", links=(Link(outcome.id, relation, places[other]),))
+            for item, outcome in zip(items, outcomes, strict=True)
+            for relation, other in item.links
+            if other in places
+        ]
+        self.store.apply(self._operation("link", scope, self._now(), {}), changes, {})
+
+    def update(
+        self,
+        id: str,
+        text: str | None = None,
+        *,
+        user_id: str | None = None,
+        agent_id: str | None = None,
+        run_id: str | None = None,
+        app_id: str | None = None,
+        until: Moment = None,
+        attrs: Mapping[str, Any] | None = None,
+        reason: str = "",
+    ) -> Report:
+        """Correct a record. A new text makes a new record that takes the old one's place; the old one stays in history.
+
+        until  it stopped being true then
+        attrs  these keys are set; None as a value takes a key away
+        """
+        view = self._view(user_id, agent_id, run_id, app_id)
+        old = self._one(view, id)
+        now = self._now()
+        if old.retired is not None:
+            raise ConflictError(
+                f"{id} left the view ({old.retired_why}); update its successor, see: slowwave history {id}"
+            )
+        merged = {key: value for key, value in {**old.attrs, **(attrs or {})}.items() if value is not None}
+        check_attrs(merged)
+        end = None if until is None else parse_moment(until, self.zone, "until")
+        if end is not None and end < old.at:
+            raise InputError(f"until is {end.isoformat()}, before at ({old.at.isoformat()})")
+        operation = self._operation("update", view.scope, now, {})
+        if text is None or text == old.text:
+            fields: dict[str, Any] = {}
+            if attrs:
+                fields["attrs"] = merged
+            if end is not None:
+                fields |= {"until": end, "closed": now}
+            if not fields:
+                raise InputError("nothing to update: give text, until or attrs")
+            change = Change("update", id, reason or "corrected by hand", fields=fields, sources=(id,))
+            applied = self.store.apply(operation, [change], {})
+            return Report([Outcome(id, "UPDATE" if applied.changes else "NONE", old.text)], applied.op)
+        check_text(text, "text")
+        if not text.strip():
+            raise InputError("text is empty; to take a record out of view use forget")
+        new = old.with_(
+            id=new_id(),
+            text=text,
+            kind="fact" if old.kind == "episode" else old.kind,
+            sources=(old.id,),
+            recorded=now,
+            attrs=MappingProxyType(merged),
+            until=end or old.until,
+            closed=now if end else old.closed,
+            origin=None,
+        )
+        key = content_key(text, new.kind, new.speaker, f"update:{old.id}", None, 0)
+        self._check_model()
+        index = self.system.index([new], [key], self.embedder)
+        changes = [
+            Change(
+                "update",
+                new.id,
+                reason or "corrected by hand",
+                engram=new,
+                links=(Link(new.id, "supersedes", old.id),),
+                sources=(old.id,),
+            ),
+            Change(
+                "retire",
+                old.id,
+                f"corrected by {new.id}",
+                fields={"retired": now, "retired_why": "corrected"},
+                guard={"retired": None},
+                sources=(old.id,),
+            ),
+        ]
+        applied = self.store.apply(operation, changes, index)
+        return Report(
+            [Outcome(applied.added.get(new.id, new.id), "UPDATE", text, f"takes the place of {id}")], applied.op
+        )
+
+    def link(
+        self,
+        source: str,
+        relation: str,
+        target: str,
+        *,
+        weight: float = 1.0,
+        user_id: str | None = None,
+        agent_id: str | None = None,
+        run_id: str | None = None,
+        app_id: str | None = None,
+    ) -> Report:
+        """Tie two records of the scope: (source, "causes", target). Tying them again changes nothing."""
+        view = self._view(user_id, agent_id, run_id, app_id)
+        tie = Link(source, relation, target, weight)
+        if source == target:
+            raise InputError(f"{source} cannot be tied to itself")
+        for id_ in (source, target):
+            self._one(view, id_)
+        change = Change("link", source, "tied by hand", links=(tie,), sources=(source, target))
+        applied = self.store.apply(self._operation("link", view.scope, self._now(), {}), [change], {})
+        return Report(applied.changes, applied.op)
+
+    # -- read
+
+    def search(
+        self,
+        query: str,
+        *,
+        user_id: str | None = None,
+        agent_id: str | None = None,
+        run_id: str | None = None,
+        app_id: str | None = None,
+        top_k: int = 10,
+        threshold: float | None = None,
+        filters: Mapping[str, Any] | None = None,
+        kinds: Sequence[str] | None = None,
+        at: Moment = None,
+        as_of: Moment = None,
+        now: Moment = None,
+        explain: bool = False,
+        note_use: bool = True,
+    ) -> Hits:
+        """What bears on the query, best first.
+
+        threshold  least score in [0, 1], a probability that the record bears on the query; None takes the calibrated
+                   default, so that a query on which nothing is known gets nothing; 0 lets everything through
+        filters    see `slowwave.store.filters`; scope fields in it narrow, and stand in for the arguments
+        at         only what was true at that moment
+        as_of      only what this memory knew at that moment
+        now        the moment of asking, by which "last summer" is read; the present
+        explain    put each channel's score, what was degraded and what was almost returned into `hits.trace`
+        note_use   count this as a use of what was found, which keeps it from fading
+        """
+        scope, rest = _scope_and_filters(user_id, agent_id, run_id, app_id, filters)
+        cue = Cue(
+            text=_query(query),
+            now=self._now() if now is None else parse_moment(now, self.zone, "now"),
+            want=self._want(kinds, rest, at, as_of),
+            top_k=_count("top_k", top_k),
+            threshold=_threshold(threshold),
+            explain=explain,
+        )
+        self._check_model()
+        hits = self.system.search(self.store.view(scope), cue, self.embedder)
+        if note_use and not self.readonly and as_of is None:
+            self._note_uses(scope, hits)
+        return hits
+
+    def context(
+        self,
+        query: str,
+        *,
+        max_tokens: int = 1000,
+        count_tokens: Callable[[str], int] = estimate_tokens,
+        top_k: int = 50,
+        **search: Any,
+    ) -> Context:
+        """Prompt-ready text on the query within a token budget: oldest first, with dates, speakers and ids.
+
+        count_tokens  your model's counter; the default estimates
+        search        scope, filters, at, as_of, ... as for `search`
+        """
+        return pack(self.search(query, top_k=top_k, **search), _count("max_tokens", max_tokens), count_tokens)
+
+    def get(
+        self,
+        id: str,
+        *,
+        user_id: str | None = None,
+        agent_id: str | None = None,
+        run_id: str | None = None,
+        app_id: str | None = None,
+    ) -> Engram:
+        """One record, in view or not; NotFoundError if this scope has none of that id."""
+        return self._one(self._view(user_id, agent_id, run_id, app_id), id)
+
+    def list(
+        self,
+        *,
+        user_id: str | None = None,
+        agent_id: str | None = None,
+        run_id: str | None = None,
+        app_id: str | None = None,
+        filters: Mapping[str, Any] | None = None,
+        kinds: Sequence[str] | None = None,
+        at: Moment = None,
+        as_of: Moment = None,
+        limit: int | None = 100,
+        offset: int = 0,
+        newest_first: bool = False,
+        retired: bool = False,
+    ) -> Sequence[Engram]:
+        """Records in the order in which they happened. `retired` shows what left the view as well."""
+        scope, rest = _scope_and_filters(user_id, agent_id, run_id, app_id, filters)
+        want = self._want(kinds, rest, at, as_of, retired)
+        bound = None if limit is None else _count("limit", limit)
+        if not isinstance(offset, int) or offset < 0:
+            raise InputError(f"offset is {offset!r}; it must be a whole number from 0")
+        return self.store.view(scope).select(want, bound, offset, newest_first)
+
+    def history(
+        self,
+        id: str,
+        *,
+        user_id: str | None = None,
+        agent_id: str | None = None,
+        run_id: str | None = None,
+        app_id: str | None = None,
+    ) -> Sequence[Entry]:
+        """Every change to a record, its predecessors and successors, oldest first."""
+        view = self._view(user_id, agent_id, run_id, app_id)
+        self._one(view, id)
+        chain, edge = {id}, [id]
+        while edge:
+            ends = {end for tie in view.links(edge, ("supersedes",)) for end in (tie.source, tie.target)}
+            edge = [end for end in ends if end not in chain]
+            chain.update(edge)
+        return list(reversed(view.journal(sorted(chain))))
+
+    def log(
+        self,
+        op: str | None = None,
+        *,
+        user_id: str | None = None,
+        agent_id: str | None = None,
+        run_id: str | None = None,
+        app_id: str | None = None,
+        limit: int = 50,
+        verb: str | None = None,
+    ) -> Sequence[Any]:
+        """The operations, newest first; or the journal lines of one operation, in order."""
+        view = self._view(user_id, agent_id, run_id, app_id)
+        if op is None:
+            return view.operations(_count("limit", limit), verb)
+        entries = view.journal(op=op, limit=1_000_000)
+        if not entries:
+            raise NotFoundError(f"no operation {op} in {view.scope}; see: slowwave log")
+        return list(reversed(entries))
+
+    # -- sleep
+
+    def sleep(
+        self,
+        *,
+        user_id: str | None = None,
+        agent_id: str | None = None,
+        run_id: str | None = None,
+        app_id: str | None = None,
+        dry_run: bool = False,
+        since: Moment = None,
+        progress: Progress = no_progress,
+    ) -> Report:
+        """Consolidate what came since the last sleep: merge, supersede, summarise, link, weaken; one transaction.
+
+        dry_run  propose only; the report is the same diff
+        since    look again at everything recorded from that moment on, instead of since the last sleep
+        """
+        start = time.perf_counter()
+        view = self._view(user_id, agent_id, run_id, app_id)
+        now = self._now()
+        self._flush_uses()
+        self._check_model()
+        last = view.cursor(self.system.name)
+        if since is not None:
+            moment = parse_moment(since, self.zone, "since")
+            first = view.select(Want(where=parse({"recorded": {"gte": moment}}), retired=True))
+            last = min([last, *(n - 1 for n in view.numbers([engram.id for engram in first]).values())])
+        params = {"half_life_days": self.half_life_days}
+        dream = self.system.sleep(Night(view, last, now, self.embedder, progress, params))
+        if dry_run:
+            return Report(dream.changes, None, time.perf_counter() - start, notes=dream.notes)
+        operation = self._operation("sleep", view.scope, now, params, cursor=(str(view.scope), dream.last))
+        progress("write", 0, len(dream.changes))
+        applied = self.store.apply(operation, dream.changes, dream.index)
+        notes = [*dream.notes, *(f"set aside: {change.verb} {change.id}: {why}" for change, why in applied.refused)]
+        progress("write", len(dream.changes), len(dream.changes))
+        return Report(applied.changes, applied.op, time.perf_counter() - start, notes=notes)
+
+    def undo(
+        self,
+        op: str | None = None,
+        *,
+        user_id: str | None = None,
+        agent_id: str | None = None,
+        run_id: str | None = None,
+        app_id: str | None = None,
+    ) -> Report:
+        """Take back one operation, a whole night among them; None takes the last that is not undone. Undo can be undone.
+
+        ConflictError if a later operation changed the same records: undo that one first. All of it or nothing.
+        """
+        view = self._view(user_id, agent_id, run_id, app_id)
+        done = view.operations(limit=1_000_000)
+        if op is None:
+            op = next((row["op"] for row in done if row["undone_by"] is None and row["verb"] != "undo"), None)
+            if op is None:
+                raise NotFoundError(f"there is nothing to undo in {view.scope}")
+        row = next((row for row in done if row["op"] == op), None)
+        if row is None:
+            raise NotFoundError(f"no operation {op} in {view.scope}; see: slowwave log")
+        if row["undone_by"] is not None:
+            raise ConflictError(f"{op} was undone by {row['undone_by']} already; undo that one to have it back")
+        entries = view.journal(op=op, limit=1_000_000)
+        added = [entry.engram for entry in entries if entry.after.get("added")]
+        now = self._now()
+        changes = reverse(entries, self._dependents(view, added), now)
+        operation = self._operation("undo", view.scope, now, {"op": op}, undoes=op, strict=True)
+        applied = self.store.apply(operation, changes, {})
+        return Report(applied.changes, applied.op)
+
+    # -- forget and erase
+
+    def forget(
+        self,
+        id: str | Iterable[str] | None = None,
+        *,
+        user_id: str | None = None,
+        agent_id: str | None = None,
+        run_id: str | None = None,
+        app_id: str | None = None,
+        filters: Mapping[str, Any] | None = None,
+        subject: str | None = None,
+        all: bool = False,
+        reason: str = "",
+    ) -> Report:
+        """Take records out of view, with what was derived from them alone. `undo` brings them back; `erase` is for good.
+
+        id       one id or several
+        filters  those that pass the filter
+        subject  those that this name said, or that mention it
+        all      everything in the scope
+        """
+        scope, rest = _scope_and_filters(user_id, agent_id, run_id, app_id, filters)
+        view = self.store.view(scope)
+        chosen = self._chosen(view, id, rest, subject, all)
+        now = self._now()
+        changes = [
+            Change(
+                "forget",
+                id_,
+                reason or "forgotten by hand",
+                fields={"retired": now, "retired_why": "forgotten"},
+                guard={"retired": None},
+                sources=(id_,),
+            )
+            for id_ in [*chosen, *self._dependents(view, chosen)]
+        ]
+        applied = self.store.apply(self._operation("forget", scope, now, {}), changes, {})
+        return Report(applied.changes, applied.op)
+
+    def erase(
+        self,
+        id: str | Iterable[str] | None = None,
+        *,
+        user_id: str | None = None,
+        agent_id: str | None = None,
+        run_id: str | None = None,
+        app_id: str | None = None,
+        filters: Mapping[str, Any] | None = None,
+        subject: str | None = None,
+        all: bool = False,
+    ) -> Receipt:
+        """Remove records for good, with all that was derived from them, and prove it: the files' bytes are scanned.
+
+        Chosen as in `forget`, and what left the view counts too. The receipt says what went, what was looked for in
+        which files, and whether it was found. This cannot be undone.
+        """
+        scope, rest = _scope_and_filters(user_id, agent_id, run_id, app_id, filters)
+        view = self.store.view(scope)
+        chosen = self._chosen(view, id, rest, subject, all, retired=True)
+        self._uses.clear()
+        doomed = self._descendants(view, chosen)
+        needles = receipts.needles(doomed)
+        counts = self.store.erase(scope, chosen)
+        found = self.store.scan(needles)
+        return receipts.make(self._now(), scope, [engram.id for engram in doomed], counts, needles, found, self.store)
+
+    # -- keep in order
+
+    def stats(
+        self,
+        *,
+        user_id: str | None = None,
+        agent_id: str | None = None,
+        run_id: str | None = None,
+        app_id: str | None = None,
+    ) -> dict[str, Any]:
+        """Counts by kind and state, sessions, speakers, first and last time, the model and the bytes on disk."""
+        view = self._view(user_id, agent_id, run_id, app_id)
+        size = self.store.size()
+        return {
+            "scope": view.scope.to_dict(),
+            **view.stats(),
+            "embedder": self.embedder.name,
+            "system": self.system.name,
+            "path": self.path,
+            "bytes_on_disk": sum(size.values()),
+        }
+
+    def scopes(self) -> Sequence[tuple[Scope, int]]:
+        """Every scope of the file and its number of records: for its owner, not for search."""
+        return self.store.scopes()
+
+    def rebuild(self, *, progress: Progress = no_progress) -> int:
+        """Remake all that is derived (full text, times, vectors) for every record of the file; resumes after a kill."""
+        self._check_model()
+        done = 0
+        for done, total in self.store.rebuild(
+            lambda engrams: list(self.system.index(engrams, [b""] * len(engrams), self.embedder).values()), BATCH
+        ):
+            progress("rebuild", done, total)
+        return done
+
+    def reembed(self, embedder: str | Path | Embedder | None = None, *, progress: Progress = no_progress) -> int:
+        """Change the embedder for good: new vectors are made beside the old, then swapped at once; resumes after a kill."""
+        chosen = resolve_embedder(embedder)
+        done = 0
+        for done, total in self.store.reembed(
+            chosen.name, chosen.dim, lambda engrams: self.system.embed(engrams, chosen), BATCH
+        ):
+            progress("reembed", done, total)
+        self.embedder = chosen
+        self._model_checked = False
+        return done
+
+    def export(
+        self,
+        path: str | Path,
+        *,
+        user_id: str | None = None,
+        agent_id: str | None = None,
+        run_id: str | None = None,
+        app_id: str | None = None,
+        format: Literal["jsonl", "markdown"] = "jsonl",
+    ) -> int:
+        """Write the scope's records: `jsonl` (a file, loses nothing) or `markdown` (a folder, for reading)."""
+        from slowwave.formats.leave import export
+
+        return export(self._view(user_id, agent_id, run_id, app_id), Path(path), format)
+
+    def import_(
+        self,
+        path: str | Path,
+        *,
+        user_id: str | None = None,
+        agent_id: str | None = None,
+        run_id: str | None = None,
+        app_id: str | None = None,
+        format: str | None = None,
+        dry_run: bool = False,
+        progress: Progress = no_progress,
+    ) -> Any:
+        """Take in another system's data, or slowwave's own export; format None guesses. Importing again is a no-op."""
+        from slowwave.formats.arrive import arrive
+
+        return arrive(self, Path(path), Scope(user_id, agent_id, run_id, app_id), format, dry_run, progress)
+
+    def check(self) -> Sequence[str]:
+        """What is wrong with the file; empty if nothing is."""
+        return self.store.check()
+
+    def close(self) -> None:
+        """Write the noted uses and let the file go."""
+        with suppress(StoreError):
+            self._flush_uses()
+        self.store.close()
+
+    def __enter__(self) -> Memory:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    # -- the parts
+
+    def _view(self, user_id: str | None, agent_id: str | None, run_id: str | None, app_id: str | None) -> View:
+        return self.store.view(Scope(user_id, agent_id, run_id, app_id))
+
+    def _now(self) -> datetime:
+        now = self.clock()
+        if now.tzinfo is None:
+            raise InputError(f"the clock gave {now}, without a zone; give a clock of aware times")
+        return now.astimezone(UTC)
+
+    def _operation(self, verb: str, scope: Scope, now: datetime, params: Mapping[str, Any], **more: Any) -> Operation:
+        return Operation(new_id(), verb, scope, now, system=self.system.name, params=params, **more)
+
+    def _check_model(self) -> None:
+        if not self._model_checked:
+            self.store.set_model(self.embedder.name, self.embedder.dim)
+            self._model_checked = True
+
+    def _want(
+        self,
+        kinds: Sequence[str] | None,
+        filters: Mapping[str, Any] | None,
+        at: Moment,
+        as_of: Moment,
+        retired: bool = False,
+    ) -> Want:
+        if kinds is not None:
+            kinds = (kinds,) if isinstance(kinds, str) else tuple(kinds)
+            unknown = [kind for kind in kinds if kind not in KINDS]
+            if unknown:
+                raise InputError(f"kinds has {', '.join(map(str, unknown))}; there are {', '.join(KINDS)}")
+        return Want(
+            kinds=None if kinds is None else tuple(kinds),
+            where=parse(filters, self.zone),
+            at=None if at is None else parse_moment(at, self.zone),
+            as_of=None if as_of is None else parse_moment(as_of, self.zone, "as_of"),
+            retired=retired,
+        )
+
+    def _one(self, view: View, id_: str) -> Engram:
+        if not isinstance(id_, str):
+            raise InputError(f"id is a {type(id_).__name__}; it must be a text")
+        found = view.get([id_])
+        if id_ not in found:
+            raise NotFoundError(f"no record {id_!r:.60} in {view.scope}")
+        return found[id_]
+
+    def _chosen(
+        self,
+        view: View,
+        id_: str | Iterable[str] | None,
+        filters: Mapping[str, Any] | None,
+        subject: str | None,
+        everything: bool,
+        retired: bool = False,
+    ) -> Sequence[str]:
+        """The ids that `forget` and `erase` are about; nothing is chosen by leaving everything out."""
+        given = [id_ is not None, filters is not None, subject is not None, everything]
+        if sum(given) != 1:
+            raise InputError(
+                "name exactly one of id, filters, subject, all: nothing is chosen by leaving all of them out"
+            )
+        if id_ is not None:
+            ids = [id_] if isinstance(id_, str) else [*id_]
+            for one in ids:
+                self._one(view, one)
+            return ids
+        where = filters
+        if subject is not None:
+            if not isinstance(subject, str) or not subject.strip():
+                raise InputError(f"subject is {subject!r:.60}; give a name")
+            where = {"OR": [{"speaker": subject}, {"text": {"icontains": subject}}]}
+        found = view.select(Want(where=parse(where, self.zone), retired=retired))
+        if subject is not None:
+            found = [engram for engram in found if receipts.mentions(engram, subject)]
+        return [engram.id for engram in found]
+
+    def _dependents(self, view: View, ids: Sequence[str]) -> Sequence[str]:
+        """Engrams in view that rest on nothing but these."""
+        gone, out, edge = set(ids), [], [*ids]
+        while edge:
+            made = {one for many in view.derived(edge).values() for one in many if one not in gone}
+            alone = [
+                engram.id
+                for engram in view.get(sorted(made)).values()
+                if engram.retired is None and gone.issuperset(engram.sources)
+            ]
+            gone.update(alone)
+            out += alone
+            edge = alone
+        return out
+
+    def _descendants(self, view: View, ids: Sequence[str]) -> Sequence[Engram]:
+        """These and all that was made from them, directly or not."""
+        all_, edge = dict.fromkeys(ids), [*ids]
+        while edge:
+            edge = [one for many in view.derived(edge).values() for one in many if one not in all_]
+            all_.update(dict.fromkeys(edge))
+        return list(view.get([*all_]).values())
+
+    def _note_uses(self, scope: Scope, hits: Hits) -> None:
+        from slowwave.ops.fading import half_life_after_use
+
+        now = self._now()
+        with self._lock:
+            noted = self._uses.setdefault(scope, {})
+            for hit in hits:
+                engram: Engram = hit.engram
+                half_life = half_life_after_use(engram.half_life_days, engram.used or engram.recorded, now)
+                noted[engram.id] = (now, half_life, now + timedelta(days=half_life))
+            full = sum(map(len, self._uses.values())) >= USES_KEPT
+        if full:
+            self._flush_uses()
+
+    def _flush_uses(self) -> None:
+        with self._lock:
+            uses, self._uses = self._uses, {}
+        for noted in uses.values():
+            if noted and not self.readonly:
+                self.store.touch(noted)
+
+
+def _zone(zone: str | tzinfo) -> tzinfo:
+    if isinstance(zone, tzinfo):
+        return zone
+    try:
+        return UTC if zone == "UTC" else zoneinfo.ZoneInfo(zone)
+    except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError) as error:
+        raise InputError(f"zone is {zone!r}; give an IANA name such as Europe/London") from error
+
+
+def _scope_and_filters(
+    user_id: str | None,
+    agent_id: str | None,
+    run_id: str | None,
+    app_id: str | None,
+    filters: Mapping[str, Any] | None,
+) -> tuple[Scope, Mapping[str, Any] | None]:
+    """Scope fields named in `filters` count as arguments where those are left out, as mem0's users write them."""
+    given = {"user_id": user_id, "agent_id": agent_id, "run_id": run_id, "app_id": app_id}
+    if filters is None:
+        return Scope(**given), None
+    if not isinstance(filters, Mapping):
+        parse(filters)
+    rest = dict(filters)
+    for name, value in given.items():
+        if value is None and isinstance(rest.get(name), str) and rest[name] != "*":
+            given[name] = rest.pop(name)
+    return Scope(**given), rest
+
+
+def _query(query: str) -> str:
+    if not isinstance(query, str) or not query.strip():
+        raise InputError(f"query is {query!r:.60}; give a question or some words")
+    check_text(query, "query")
+    return query[:10_000]
+
+
+def _count(name: str, value: int) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= 1_000_000:
+        raise InputError(f"{name} is {value!r}; it must be a whole number from 1 to 1,000,000")
+    return value
+
+
+def _threshold(value: float | None) -> float | None:
+    if value is not None and not (isinstance(value, (int, float)) and 0 <= value <= 1):
+        raise InputError(f"threshold is {value!r}; it must lie in [0, 1]")
+    return value
+
+
+def _positive(name: str, value: float) -> float:
+    if not isinstance(value, (int, float)) or not 0 < value < 1e9:
+        raise InputError(f"{name} is {value!r}; it must be a number above 0")
+    return value

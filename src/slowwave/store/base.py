@@ -1,0 +1,299 @@
+"""The contract of a store: one transaction in, scoped reading out. `checks.py` tests it on every store there is.
+
+A store has no method that reads a record without a scope: reading goes through a `View`, which is bound to one when
+it is made, and every statement of the view carries it. A filter that someone forgot therefore cannot leak.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from slowwave.records import Change, Engram, Link, Scope
+from slowwave.store.filters import Filter
+from slowwave.store.vectors import Found
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """What is about to be done, as the journal will name it.
+
+    verb    add, update, link, forget, sleep, undo, import, ...
+    system  which system proposed it, such as "default"
+    model   the language model that took part, or ""
+    undoes  the operation that this one takes back
+    strict  a change that is refused takes the whole operation back, with a ConflictError
+    cursor  (reader's scope as text, system, last row number seen): where the next sleep goes on
+    """
+
+    id: str
+    verb: str
+    scope: Scope
+    recorded: datetime
+    system: str = "default"
+    model: str = ""
+    params: Mapping[str, Any] = field(default_factory=dict)
+    cursor: tuple[str, int] | None = None
+    undoes: str | None = None
+    strict: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Index:
+    """What is kept beside an engram so that it can be found; all but `content` is derived and rebuildable.
+
+    vector  (dim,) float32 unit row of the store's current model, or None (no model at hand)
+    content what makes two items the same: 16 bytes, see `content_key`
+    words   the text as the full-text index sees it
+    times   the intervals that the text speaks of, [start, end) in microseconds since 1970 UTC
+    """
+
+    content: bytes
+    words: str
+    vector: NDArray[np.float32] | None = None
+    times: tuple[tuple[int, int], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """What the store made of an operation.
+
+    op        the operation's id; None if nothing changed
+    added     id given -> id kept: equal for what was added, another for what was there already
+    changes   the changes that took effect, in order
+    refused   changes set aside because the store no longer holds what their proposer saw, with the reason
+    """
+
+    op: str | None
+    added: Mapping[str, str]
+    changes: tuple[Change, ...]
+    refused: tuple[tuple[Change, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A candidate as the ranking needs it: cheaper than an Engram, which is read for the winners alone."""
+
+    n: int
+    kind: str
+    text: str
+    at: int
+    until: int | None
+    recorded: int
+    retired: int | None
+    strength: float
+    session: int
+    turn: int
+    speaker: str | None
+    scope: int
+
+
+@dataclass(frozen=True, slots=True)
+class Want:
+    """Which engrams a read is about.
+
+    kinds    these kinds only
+    where    a parsed filter
+    at       those true at this moment: at <= moment < until
+    as_of    as the store knew things at this moment (recorded, closed and retired are turned back to it)
+    retired  also what was merged, corrected, forgotten or undone
+    """
+
+    kinds: tuple[str, ...] | None = None
+    where: Filter | None = None
+    at: datetime | None = None
+    as_of: datetime | None = None
+    retired: bool = False
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether only retired engrams have to be left out."""
+        return self.kinds is None and self.where is None and self.at is None and self.as_of is None
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One line of the journal."""
+
+    op: str
+    verb: str
+    engram: str
+    reason: str
+    sources: tuple[str, ...]
+    before: Mapping[str, Any]
+    after: Mapping[str, Any]
+    links: tuple[Link, ...]
+    unlinks: tuple[Link, ...]
+    recorded: datetime
+    operation: str
+    system: str
+    model: str
+
+
+class View(ABC):
+    """Everything that a reader with one scope may see."""
+
+    scope: Scope
+
+    @abstractmethod
+    def get(self, ids: Sequence[str]) -> dict[str, Engram]:
+        """The engrams of these ids that the scope may see, retired ones too; others are left out."""
+
+    @abstractmethod
+    def engrams(self, ns: Sequence[int], as_of: datetime | None = None) -> dict[int, Engram]:
+        """Full records by row number."""
+
+    @abstractmethod
+    def select(self, want: Want, limit: int | None = None, offset: int = 0, newest_first: bool = False) -> list[Engram]:
+        """Records in the order of `at` (ties by recording)."""
+
+    @abstractmethod
+    def after(self, n: int, limit: int, want: Want) -> list[tuple[int, Engram]]:
+        """Records with a row number above n, in the order of recording, with their row numbers."""
+
+    @abstractmethod
+    def count(self, want: Want) -> int:
+        """How many records."""
+
+    @abstractmethod
+    def find_content(self, scope: Scope, contents: Sequence[bytes]) -> dict[bytes, Engram]:
+        """Records of exactly this scope by their content key: what makes `add` idempotent."""
+
+    @abstractmethod
+    def dense(self, query: NDArray[np.float32], k: int, want: Want) -> Found:
+        """The k nearest among vectors of the current model, by cosine from the scope's centre (see `VectorCache`)."""
+
+    @abstractmethod
+    def cosines(self, query: NDArray[np.float32], ns: Sequence[int]) -> dict[int, float]:
+        """The score that `dense` would give these row numbers; what has no vector is left out."""
+
+    @abstractmethod
+    def speakers(self, limit: int = 2000) -> list[str]:
+        """Everyone who speaks in the scope."""
+
+    @abstractmethod
+    def lexical(self, query: str, k: int, want: Want) -> list[tuple[int, float]]:
+        """The k best by BM25 (higher is better) for a full-text query in the store's own syntax."""
+
+    @abstractmethod
+    def document_frequency(self, words: Sequence[str]) -> tuple[int, dict[str, int]]:
+        """Number of records in the whole index, and in how many each word (stemmed as the index does) occurs."""
+
+    @abstractmethod
+    def during(self, start: int, stop: int, k: int, want: Want) -> list[int]:
+        """Row numbers of records that happened in, or speak of, the interval (microseconds)."""
+
+    @abstractmethod
+    def rows(self, ns: Sequence[int]) -> dict[int, Row]:
+        """Light rows of these numbers."""
+
+    @abstractmethod
+    def neighbours(self, rows: Sequence[Row], radius: int) -> dict[tuple[int, int], int]:
+        """(session, turn) -> row number of the turns around these rows, themselves included."""
+
+    @abstractmethod
+    def vectors(self, ns: Sequence[int]) -> dict[int, NDArray[np.float32]]:
+        """Vectors of the current model by row number."""
+
+    @abstractmethod
+    def numbers(self, ids: Sequence[str]) -> dict[str, int]:
+        """Row numbers by id."""
+
+    @abstractmethod
+    def links(self, ids: Sequence[str], relations: Sequence[str] | None = None) -> list[Link]:
+        """Ties from or to these engrams whose both ends the scope may see."""
+
+    @abstractmethod
+    def derived(self, ids: Sequence[str]) -> dict[str, tuple[str, ...]]:
+        """id -> the engrams made from it."""
+
+    @abstractmethod
+    def due(self, moment: datetime, limit: int) -> list[Engram]:
+        """Records whose next halving of strength is due."""
+
+    @abstractmethod
+    def journal(self, ids: Sequence[str] | None = None, op: str | None = None, limit: int = 1000) -> list[Entry]:
+        """Journal lines, newest first: of some engrams, of one operation, or all."""
+
+    @abstractmethod
+    def operations(self, limit: int = 100, verb: str | None = None) -> list[dict[str, Any]]:
+        """Operations, newest first, with how many changes each made."""
+
+    @abstractmethod
+    def cursor(self, system: str) -> int:
+        """The last row number that a sleep of this system and scope has seen; 0 before the first."""
+
+    @abstractmethod
+    def stats(self) -> dict[str, Any]:
+        """Counts by kind and state, sessions, speakers, first and last time."""
+
+
+class Store(ABC):
+    """Where engrams, links, the journal and what is derived from them live."""
+
+    path: str
+    readonly: bool
+
+    @abstractmethod
+    def view(self, scope: Scope) -> View:
+        """The only way to read."""
+
+    @abstractmethod
+    def apply(self, operation: Operation, changes: Sequence[Change], index: Mapping[str, Index]) -> Applied:
+        """Apply changes and write the journal in one transaction: all of it is there afterwards, or none."""
+
+    @abstractmethod
+    def touch(self, uses: Mapping[str, tuple[datetime, float, datetime | None]]) -> None:
+        """Note recalls (when, half-life from now on, due) outside the journal; strength is 1 again."""
+
+    @abstractmethod
+    def erase(self, scope: Scope, ids: Sequence[str]) -> dict[str, int]:
+        """Remove these records and all that is derived from them, from every table; counts by table."""
+
+    @abstractmethod
+    def scan(self, needles: Sequence[bytes]) -> dict[str, list[str]]:
+        """Look for bytes in every file of the store: needle (as text) -> files that hold it."""
+
+    @abstractmethod
+    def holds(self, piece: str) -> bool:
+        """Whether any record left holds this text, in whatever field: what accounts for bytes found by `scan`."""
+
+    @abstractmethod
+    def owner(self, id: str) -> Scope | None:
+        """The exact scope of a record, for callers that hold nothing but an id (mem0's `get`); never its text."""
+
+    @abstractmethod
+    def scopes(self) -> list[tuple[Scope, int]]:
+        """Every exact scope there is and its number of records: for administration, never for search."""
+
+    @abstractmethod
+    def set_model(self, name: str, dim: int) -> None:
+        """Name the embedder of this store; another than the current one is a ModelMismatchError."""
+
+    @abstractmethod
+    def reembed(
+        self, name: str, dim: int, embed: Callable[[Sequence[Engram]], NDArray[np.float32]], batch: int
+    ) -> Iterator[tuple[int, int]]:
+        """Make the vectors of another model, yielding (done, total); resumes, and swaps when the last one is there."""
+
+    @abstractmethod
+    def rebuild(self, index: Callable[[Sequence[Engram]], Sequence[Index]], batch: int) -> Iterator[tuple[int, int]]:
+        """Remake all that is derived, yielding (done, total)."""
+
+    @abstractmethod
+    def check(self) -> list[str]:
+        """What is wrong with the store; empty if nothing is."""
+
+    @abstractmethod
+    def size(self) -> dict[str, int]:
+        """Bytes on disk by file."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Release files and threads; further calls are an error."""

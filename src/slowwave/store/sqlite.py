@@ -1,0 +1,191 @@
+"""The default store: one SQLite file holds records, links, journal, full text and vectors, in one transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from slowwave.errors import InputError, StoreCorruptError
+from slowwave.records import Change, Engram, Scope
+from slowwave.store import erasure, reindex
+from slowwave.store.base import Applied, Index, Operation, Store
+from slowwave.store.cache import Model, VectorCache
+from slowwave.store.clock import to_micros
+from slowwave.store.connection import MEMORY, Connections
+from slowwave.store.sqlite_rows import fetch_sources, scope_of
+from slowwave.store.sqlite_view import SqliteView
+from slowwave.store.sqlite_writer import Writer
+from slowwave.store.vectors import Found, VectorDtype, decode
+
+
+class SqliteStore(Store):
+    """A store in one SQLite file.
+
+    path             the file; ":memory:" for one that goes with the process
+    readonly         search only; nothing is written, not even what was used
+    timeout_seconds  how long a writer waits for another process
+    durable          wait for the disk at each commit
+    vector_dtype     int8 (a quarter of the bytes, cosines within 0.002) or float32, for a new store
+    cache_mb         memory for vectors of scopes that were searched; the least used go first
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        readonly: bool = False,
+        timeout_seconds: float = 60.0,
+        durable: bool = True,
+        vector_dtype: VectorDtype = "int8",
+        cache_mb: int = 2048,
+    ) -> None:
+        if vector_dtype not in ("int8", "float32"):
+            raise InputError(f"vector_dtype is {vector_dtype!r}; it must be int8 or float32")
+        self.path = str(path)
+        self.readonly = readonly
+        self.vector_dtype = vector_dtype
+        self._connections = Connections(path, readonly, timeout_seconds, durable)
+        self._cache = VectorCache(self, cache_mb)
+
+    # -- reading
+
+    def view(self, scope: Scope) -> SqliteView:
+        return SqliteView(self, scope)
+
+    def read(self, sql: str, values: Sequence[Any]) -> list[Any]:
+        """The rows of a statement; only views, and maintenance below, call it."""
+        with self._connections.translated():
+            return self._connections.get().execute(sql, values).fetchall()
+
+    def sources(self, ns: Sequence[int]) -> dict[int, list[str]]:
+        """Row number -> ids of its sources."""
+        with self._connections.translated():
+            return fetch_sources(self._connections.get(), ns)
+
+    def stems(self, words: Sequence[str]) -> dict[str, str]:
+        """Words -> the stems under which the full-text index keeps them."""
+        return self._cache.stems(words)
+
+    def nearest(self, scope: Scope, query: NDArray[np.float32], k: int, allowed: NDArray[np.int64] | None) -> Found:
+        """Nearest vectors among those of one scope."""
+        return self._cache.nearest(scope, query, k, allowed)
+
+    def cosines(self, scope: Scope, query: NDArray[np.float32], ns: Sequence[int]) -> dict[int, float]:
+        """The scores that `nearest` would give these rows."""
+        return self._cache.cosines(scope, query, ns)
+
+    def holds(self, piece: str) -> bool:
+        like = "instr(lower(e.text || ' ' || e.attrs || ' ' || ifnull(e.origin, '') || ' ' || e.id || "
+        like += "' ' || s.user_id || ' ' || s.agent_id || ' ' || s.run_id || ' ' || s.app_id), lower(?)) > 0"
+        return bool(
+            self.read(
+                f"SELECT EXISTS (SELECT 1 FROM engrams e JOIN scopes s ON s.n = e.scope WHERE {like}) "
+                "OR EXISTS (SELECT 1 FROM vocabulary WHERE instr(term, lower(?)) > 0)",
+                [piece, piece],
+            )[0][0]
+        )
+
+    def owner(self, id: str) -> Scope | None:
+        rows = self.read(
+            "SELECT s.user_id, s.agent_id, s.run_id, s.app_id FROM engrams e JOIN scopes s ON s.n = e.scope "
+            "WHERE e.id = ?",
+            [id],
+        )
+        return scope_of(rows[0]) if rows else None
+
+    def decode(self, blobs: Sequence[bytes], model: Model) -> NDArray[np.float32]:
+        """Kept vectors -> (n, dim) float32."""
+        return decode(blobs, model.dim, model.dtype)
+
+    def model(self) -> Model | None:
+        """The embedder whose vectors are searched; None before the first."""
+        rows = self.read("SELECT n, name, dim, dtype FROM models WHERE current = 1", [])
+        return Model(*rows[0]) if rows else None
+
+    def scopes(self) -> list[tuple[Scope, int]]:
+        rows = self.read(
+            "SELECT user_id, agent_id, run_id, app_id, (SELECT count(*) FROM engrams e WHERE e.scope = s.n) "
+            "FROM scopes s ORDER BY 1, 2, 3, 4",
+            [],
+        )
+        return [(scope_of(row[:4]), row[4]) for row in rows]
+
+    def files(self) -> list[Path]:
+        """Every file of this store that there is: the database, its log, its sidecars."""
+        if self.path == MEMORY:
+            return []
+        main = Path(self.path)
+        return sorted(file for file in main.parent.glob(main.name + "*") if file.is_file())
+
+    def size(self) -> dict[str, int]:
+        return {file.name: file.stat().st_size for file in self.files()}
+
+    def check(self) -> list[str]:
+        try:
+            found = [row[0] for row in self.read("PRAGMA integrity_check(20)", []) if row[0] != "ok"]
+        except StoreCorruptError as error:
+            return [str(error)]
+        found += [f"foreign key broken: {row}" for row in self.read("PRAGMA foreign_key_check", [])[:20]]
+        counts = self.read(
+            "SELECT (SELECT count(*) FROM engrams), (SELECT count(*) FROM words_docsize), "
+            "(SELECT count(*) FROM vectors v JOIN models m ON m.n = v.model WHERE m.current = 1), "
+            "(SELECT count(*) FROM sources t WHERE NOT EXISTS (SELECT 1 FROM engrams e WHERE e.n = t.source))",
+            [],
+        )[0]
+        if counts[0] != counts[1]:
+            found.append(f"{counts[0]} records but {counts[1]} in the full-text index; run: slowwave rebuild")
+        if self.model() is not None and counts[0] != counts[2]:
+            found.append(f"{counts[0]} records but {counts[2]} vectors; run: slowwave rebuild")
+        if counts[3]:
+            found.append(f"{counts[3]} sources name records that are not there")
+        return found
+
+    def close(self) -> None:
+        self._cache.clear()
+        self._connections.close()
+
+    # -- writing
+
+    def apply(self, operation: Operation, changes: Sequence[Change], index: Mapping[str, Index]) -> Applied:
+        writer = Writer(self, operation, index)
+        with self._connections.write() as connection:
+            writer.run(connection, changes)
+        return Applied(writer.op_id, writer.added, tuple(writer.done), tuple(writer.refused))
+
+    def touch(self, uses: Mapping[str, tuple[datetime, float, datetime | None]]) -> None:
+        rows = [
+            (to_micros(moment), half_life_days, None if due is None else to_micros(due), id_)
+            for id_, (moment, half_life_days, due) in uses.items()
+        ]
+        with self._connections.write() as connection:
+            connection.executemany(
+                "UPDATE engrams SET used = ?, strength = 1.0, half_life_days = ?, due = ? WHERE id = ?", rows
+            )
+
+    def set_model(self, name: str, dim: int) -> None:
+        reindex.set_model(self._connections, self.model(), name, dim, self.vector_dtype, self.path)
+
+    def reembed(
+        self, name: str, dim: int, embed: Callable[[Sequence[Engram]], NDArray[np.float32]], batch: int = 256
+    ) -> Iterator[tuple[int, int]]:
+        yield from reindex.reembed(self._connections, name, dim, self.vector_dtype, embed, batch)
+        self._cache.clear()
+
+    def rebuild(
+        self, index: Callable[[Sequence[Engram]], Sequence[Index]], batch: int = 256
+    ) -> Iterator[tuple[int, int]]:
+        yield from reindex.rebuild(self._connections, self.model(), index, batch)
+        self._cache.clear()
+
+    def erase(self, scope: Scope, ids: Sequence[str]) -> dict[str, int]:
+        self._cache.clear()
+        counts = erasure.erase(self._connections, self.view(scope), ids)
+        self._cache.drop_sidecars()
+        return counts
+
+    def scan(self, needles: Sequence[bytes]) -> dict[str, list[str]]:
+        return erasure.scan(self.files(), needles)

@@ -1,0 +1,347 @@
+"""Reading from SQLite: every statement carries the reader's scope."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from slowwave.records import SCOPE_FIELDS, Engram, Link, Scope
+from slowwave.store.base import Entry, Row, View, Want
+from slowwave.store.clock import from_micros, to_micros
+from slowwave.store.sqlite_rows import (
+    COLUMNS,
+    TABLES,
+    decode,
+    scope_sql,
+    unpack_fields,
+    unpack_links,
+    want_sql,
+)
+from slowwave.store.vectors import Found
+
+if TYPE_CHECKING:
+    from slowwave.store.sqlite import SqliteStore
+
+Values = Sequence[Any]
+EVERYTHING = Want(retired=True)
+SPARE = 64  # rows fetched beyond k, since some of the best may be retired
+
+
+def scope_tokens(scope: Scope) -> list[str]:
+    """One word a named field, under which the full-text index keeps the records of that field's value."""
+    return [
+        name[0] + "x" + hashlib.blake2b(value.encode("utf-8"), digest_size=10).hexdigest()
+        for name, value in scope.to_dict().items()
+    ]
+
+
+class SqliteView(View):
+    """What one scope may see of a SqliteStore."""
+
+    def __init__(self, store: SqliteStore, scope: Scope) -> None:
+        self.store = store
+        self.scope = scope
+        self._scope, self._scope_values = scope_sql(scope)
+
+    # -- records
+
+    def get(self, ids: Sequence[str]) -> dict[str, Engram]:
+        found = self._engrams("e.id IN (SELECT value FROM json_each(?))", [json.dumps(list(ids))])
+        return {engram.id: engram for engram in found.values()}
+
+    def engrams(self, ns: Sequence[int], as_of: datetime | None = None) -> dict[int, Engram]:
+        return self._engrams("e.n IN (SELECT value FROM json_each(?))", [json.dumps([int(n) for n in ns])], as_of)
+
+    def select(self, want: Want, limit: int | None = None, offset: int = 0, newest_first: bool = False) -> list[Engram]:
+        sql, values = want_sql(want)
+        order = "DESC" if newest_first else "ASC"
+        tail = f"ORDER BY e.at {order}, e.n {order} LIMIT ? OFFSET ?"
+        bounds = [-1 if limit is None else limit, offset]
+        return list(self._engrams(sql, [*values], want.as_of, tail, bounds).values())
+
+    def after(self, n: int, limit: int, want: Want) -> list[tuple[int, Engram]]:
+        sql, values = want_sql(want)
+        found = self._engrams(f"e.n > ? AND {sql}", [n, *values], want.as_of, "ORDER BY e.n LIMIT ?", [limit], True)
+        return list(found.items())
+
+    def count(self, want: Want) -> int:
+        sql, values = want_sql(want)
+        return int(self._rows(f"SELECT count(*) FROM {TABLES} WHERE {self._scope} AND {sql}", values)[0][0])
+
+    def find_content(self, scope: Scope, contents: Sequence[bytes]) -> dict[bytes, Engram]:
+        if not self.scope.covers(scope):
+            return {}
+        exact = [getattr(scope, name) or "" for name in SCOPE_FIELDS]
+        place = self._rows(
+            f"SELECT s.n FROM scopes s WHERE {self._scope} "
+            "AND s.user_id = ? AND s.agent_id = ? AND s.run_id = ? AND s.app_id = ?",
+            exact,
+        )
+        out: dict[bytes, Engram] = {}
+        if not place:
+            return out
+        for start in range(0, len(contents), 500):
+            part = list(contents[start : start + 500])
+            pairs = self._rows(
+                f"SELECT e.content, e.n FROM {TABLES} WHERE {self._scope} AND e.scope = ? "
+                f"AND e.content IN ({', '.join('?' * len(part))})",
+                [place[0][0], *part],
+            )
+            engrams = self.engrams([n for _, n in pairs])
+            out.update({content: engrams[n] for content, n in pairs})
+        return out
+
+    def numbers(self, ids: Sequence[str]) -> dict[str, int]:
+        return dict(
+            self._rows(
+                f"SELECT e.id, e.n FROM {TABLES} WHERE {self._scope} AND e.id IN (SELECT value FROM json_each(?))",
+                [json.dumps(list(ids))],
+            )
+        )
+
+    # -- channels
+
+    def dense(self, query: NDArray[np.float32], k: int, want: Want) -> Found:
+        if not want.is_plain or want.retired:
+            sql, values = want_sql(want)
+            rows = self._rows(f"SELECT e.n FROM {TABLES} WHERE {self._scope} AND {sql}", values)
+            allowed = np.fromiter((row[0] for row in rows), dtype=np.int64, count=len(rows))
+            return self.store.nearest(self.scope, query, k, allowed)
+        fetch = k + SPARE
+        while True:
+            found = self.store.nearest(self.scope, query, fetch, None)
+            live = self._live(found.ids)
+            keep = np.fromiter((n in live for n in found.ids.tolist()), dtype=bool, count=len(found.ids))
+            if keep.sum() >= k or len(found.ids) < fetch:
+                return Found(found.ids[keep][:k], found.scores[keep][:k], found.mean, found.std)
+            fetch *= 4
+
+    def cosines(self, query: NDArray[np.float32], ns: Sequence[int]) -> dict[int, float]:
+        return self.store.cosines(self.scope, query, ns)
+
+    def speakers(self, limit: int = 2000) -> list[str]:
+        rows = self._rows(
+            f"SELECT DISTINCT p.name FROM scopes s JOIN speakers p ON p.scope = s.n WHERE {self._scope} LIMIT ?",
+            [limit],
+        )
+        return [name for (name,) in rows]
+
+    def lexical(self, query: str, k: int, want: Want) -> list[tuple[int, float]]:
+        match = " AND ".join(f'scope : "{token}"' for token in scope_tokens(self.scope)) + f" AND body : ({query})"
+        if want.is_plain and not want.retired:
+            fetch = k + SPARE
+            while True:
+                rows = self.store.read(
+                    "SELECT rowid, -rank FROM words WHERE words MATCH ? ORDER BY rank LIMIT ?", [match, fetch]
+                )
+                live = self._live([n for n, _ in rows])
+                kept = [(n, score) for n, score in rows if n in live]
+                if len(kept) >= k or len(rows) < fetch:
+                    return kept[:k]
+                fetch *= 4
+        sql, values = want_sql(want)
+        return self.store.read(
+            f"SELECT w.rowid, -w.rank FROM words w JOIN {TABLES} ON e.n = w.rowid "
+            f"WHERE words MATCH ? AND {self._scope} AND {sql} ORDER BY w.rank LIMIT ?",
+            [match, *self._scope_values, *values, k],
+        )
+
+    def document_frequency(self, words: Sequence[str]) -> tuple[int, dict[str, int]]:
+        total = int(self.store.read("SELECT count(*) FROM words_docsize", [])[0][0])
+        stems = self.store.stems(words)
+        asked = sorted(set(stems.values()))
+        rows = self.store.read(
+            "SELECT term, doc FROM vocabulary WHERE term IN (SELECT value FROM json_each(?))", [json.dumps(asked)]
+        )
+        counts = dict(rows)
+        return total, {word: int(counts.get(stem, 0)) for word, stem in stems.items()}
+
+    def during(self, start: int, stop: int, k: int, want: Want) -> list[int]:
+        sql, values = want_sql(want)
+        happened = self._rows(
+            f"SELECT e.n FROM {TABLES} WHERE {self._scope} AND e.at >= ? AND e.at < ? AND {sql} ORDER BY e.at LIMIT ?",
+            [start, stop, *values, k],
+        )
+        spoken = self._rows(
+            f"SELECT DISTINCT e.n FROM {TABLES} JOIN times t ON t.scope = e.scope AND t.engram = e.n "
+            f"WHERE {self._scope} AND t.start < ? AND t.start >= ? AND t.stop > ? AND t.stop - t.start <= ? "
+            f"AND {sql} LIMIT ?",
+            [stop, start - 2 * (stop - start), start, 2 * (stop - start), *values, k],
+        )
+        return list(dict.fromkeys(n for (n,) in [*spoken, *happened]))[:k]
+
+    # -- what the ranking reads
+
+    def rows(self, ns: Sequence[int]) -> dict[int, Row]:
+        found = self._rows(
+            "SELECT e.n, e.kind, e.text, e.at, e.until, e.recorded, e.retired, e.strength, e.session, e.turn, e.speaker, "
+            f"e.scope FROM {TABLES} WHERE {self._scope} AND e.n IN (SELECT value FROM json_each(?))",
+            [json.dumps([int(n) for n in ns])],
+        )
+        return {row[0]: Row(*row) for row in found}
+
+    def neighbours(self, rows: Sequence[Row], radius: int) -> dict[tuple[int, int], int]:
+        wanted = {(row.session, row.turn + step) for row in rows if row.turn for step in range(-radius, radius + 1)}
+        found = self._rows(
+            "SELECT e.session, e.turn, e.n FROM json_each(?) j CROSS JOIN engrams e JOIN scopes s ON s.n = e.scope "
+            "WHERE e.session = json_extract(j.value, '$[0]') AND e.turn = json_extract(j.value, '$[1]') "
+            f"AND e.retired IS NULL AND {self._scope}",
+            [],
+            first=[json.dumps([pair for pair in wanted if pair[1] > 0])],
+        )
+        return {(session, turn): n for session, turn, n in found}
+
+    def vectors(self, ns: Sequence[int]) -> dict[int, NDArray[np.float32]]:
+        model = self.store.model()
+        if model is None:
+            return {}
+        found = self._rows(
+            f"SELECT v.engram, v.vector FROM {TABLES} JOIN vectors v ON v.model = ? AND v.scope = e.scope "
+            f"AND v.engram = e.n WHERE {self._scope} AND e.n IN (SELECT value FROM json_each(?))",
+            [json.dumps([int(n) for n in ns])],
+            first=[model.n],
+        )
+        decoded = self.store.decode([blob for _, blob in found], model)
+        return {n: decoded[place] for place, (n, _) in enumerate(found)}
+
+    # -- ties, journal, counts
+
+    def links(self, ids: Sequence[str], relations: Sequence[str] | None = None) -> list[Link]:
+        own = self.numbers(ids)
+        chosen = json.dumps(list(own.values()))
+        end, other = self._scope.replace("s.", "sa."), self._scope.replace("s.", "sb.")
+        rows = self.store.read(
+            "SELECT a.id, l.relation, b.id, l.weight FROM "
+            "(SELECT * FROM links WHERE source IN (SELECT value FROM json_each(?)) "
+            "UNION SELECT * FROM links WHERE target IN (SELECT value FROM json_each(?))) l "
+            "JOIN engrams a ON a.n = l.source JOIN engrams b ON b.n = l.target "
+            "JOIN scopes sa ON sa.n = a.scope JOIN scopes sb ON sb.n = b.scope "
+            f"WHERE {end} AND {other} ORDER BY l.weight DESC, a.id, b.id",
+            [chosen, chosen, *self._scope_values, *self._scope_values],
+        )
+        return [Link(*row) for row in rows if relations is None or row[1] in relations]
+
+    def derived(self, ids: Sequence[str]) -> dict[str, tuple[str, ...]]:
+        rows = self._rows(
+            f"SELECT x.id, e.id FROM {TABLES} JOIN sources t ON t.engram = e.n JOIN engrams x ON x.n = t.source "
+            f"WHERE {self._scope} AND x.id IN (SELECT value FROM json_each(?)) ORDER BY e.n",
+            [json.dumps(list(ids))],
+        )
+        out: dict[str, tuple[str, ...]] = {}
+        for source, made in rows:
+            out[source] = (*out.get(source, ()), made)
+        return out
+
+    def due(self, moment: datetime, limit: int) -> list[Engram]:
+        sql = "e.due <= ? AND e.retired IS NULL"
+        return list(self._engrams(sql, [to_micros(moment)], None, "ORDER BY e.due LIMIT ?", [limit]).values())
+
+    def journal(self, ids: Sequence[str] | None = None, op: str | None = None, limit: int = 1000) -> list[Entry]:
+        sql, values = "1", []
+        if ids is not None:
+            sql += " AND e.id IN (SELECT value FROM json_each(?))"
+            values.append(json.dumps(list(ids)))
+        if op is not None:
+            sql += " AND o.id = ?"
+            values.append(op)
+        rows = self._rows(
+            "SELECT o.id, j.verb, e.id, j.reason, j.sources, j.before, j.after, j.links, j.unlinks, o.recorded, "
+            f"o.verb, o.system, o.model FROM {TABLES} JOIN journal j ON j.engram = e.n JOIN operations o ON o.n = j.op "
+            f"WHERE {self._scope} AND {sql} ORDER BY j.n DESC LIMIT ?",
+            [*values, limit],
+        )
+        return [
+            Entry(
+                op=row[0], verb=row[1], engram=row[2], reason=row[3], sources=tuple(json.loads(row[4])),
+                before=unpack_fields(json.loads(row[5])), after=unpack_fields(json.loads(row[6])),
+                links=unpack_links(row[7]), unlinks=unpack_links(row[8]), recorded=from_micros(row[9]),
+                operation=row[10], system=row[11], model=row[12],
+            )
+            for row in rows
+        ]  # fmt: skip
+
+    def operations(self, limit: int = 100, verb: str | None = None) -> list[dict[str, Any]]:
+        rows = self._rows(
+            "SELECT o.id, o.verb, o.system, o.model, o.params, o.recorded, o.undone_by, "
+            "(SELECT count(*) FROM journal j WHERE j.op = o.n) FROM operations o JOIN scopes s ON s.n = o.scope "
+            f"WHERE {self._scope} AND (? IS NULL OR o.verb = ?) ORDER BY o.n DESC LIMIT ?",
+            [verb, verb, limit],
+        )
+        return [
+            {
+                "op": row[0], "verb": row[1], "system": row[2], "model": row[3], "params": json.loads(row[4]),
+                "recorded": from_micros(row[5]).isoformat(), "undone_by": row[6], "changes": row[7],
+            }
+            for row in rows
+        ]  # fmt: skip
+
+    def cursor(self, system: str) -> int:
+        rows = self.store.read("SELECT last FROM cursors WHERE scope = ? AND system = ?", [str(self.scope), system])
+        return int(rows[0][0]) if rows else 0
+
+    def stats(self) -> dict[str, Any]:
+        kinds = self._rows(
+            f"SELECT e.kind, count(*), sum(e.retired IS NULL), sum(e.until IS NOT NULL AND e.retired IS NULL), "
+            f"sum(e.strength < 1) FROM {TABLES} WHERE {self._scope} GROUP BY e.kind ORDER BY e.kind",
+            [],
+        )
+        bounds = self._rows(
+            f"SELECT min(e.at), max(e.at), count(DISTINCT e.session), count(DISTINCT e.speaker) FROM {TABLES} "
+            f"WHERE {self._scope} AND e.retired IS NULL",
+            [],
+        )[0]
+        ties = self._rows(
+            f"SELECT l.relation, count(*) FROM {TABLES} JOIN links l ON l.source = e.n WHERE {self._scope} GROUP BY 1",
+            [],
+        )
+        return {
+            "records": sum(row[1] for row in kinds),
+            "in_view": sum(row[2] for row in kinds),
+            "superseded": sum(row[3] for row in kinds),
+            "faded": sum(row[4] for row in kinds),
+            "kinds": {row[0]: row[2] for row in kinds},
+            "links": dict(ties),
+            "sessions": bounds[2],
+            "speakers": bounds[3],
+            "first": None if bounds[0] is None else from_micros(bounds[0]).isoformat(),
+            "last": None if bounds[1] is None else from_micros(bounds[1]).isoformat(),
+        }
+
+    # -- the statements themselves
+
+    def _rows(self, sql: str, values: Values, first: Values = ()) -> list[Any]:
+        """Run a statement whose scope condition stands before `values` and after `first`."""
+        head, mark, _ = sql.partition(self._scope)
+        assert mark, "a view's statement carries its scope"
+        before = head.count("?")
+        given = [*first, *values]
+        return self.store.read(sql, [*given[:before], *self._scope_values, *given[before:]])
+
+    def _engrams(
+        self,
+        sql: str,
+        values: Values,
+        as_of: datetime | None = None,
+        tail: str = "",
+        bounds: Values = (),
+        by_n: bool = False,
+    ) -> dict[int, Engram]:
+        tables = TABLES.replace("engrams e", "engrams e INDEXED BY engrams_scope") if by_n else TABLES
+        rows = self._rows(f"SELECT {COLUMNS} FROM {tables} WHERE {self._scope} AND {sql} {tail}", [*values, *bounds])
+        sources = self.store.sources([row[0] for row in rows])
+        return {row[0]: decode(row, sources.get(row[0], ()), as_of) for row in rows}
+
+    def _live(self, ns: Sequence[int] | NDArray[np.int64]) -> set[int]:
+        """Those of these row numbers that the scope may see and that are not retired."""
+        rows = self._rows(
+            f"SELECT e.n FROM {TABLES} WHERE {self._scope} AND e.retired IS NULL "
+            "AND e.n IN (SELECT value FROM json_each(?))",
+            [json.dumps([int(n) for n in ns])],
+        )
+        return {row[0] for row in rows}

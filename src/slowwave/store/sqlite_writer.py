@@ -1,0 +1,280 @@
+"""Writing to SQLite: one transaction's changes, each with its line in the journal."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from slowwave.errors import ConflictError, InputError, ScopeError
+from slowwave.records import SCOPE_FIELDS, Change, Engram, Scope
+from slowwave.store.base import Index, Operation
+from slowwave.store.clock import to_micros, zone_name
+from slowwave.store.sqlite_rows import TABLES, TIME_FIELDS, pack, pack_fields, pack_links, scope_sql
+from slowwave.store.sqlite_view import scope_tokens
+from slowwave.store.vectors import encode
+
+if TYPE_CHECKING:
+    from slowwave.store.sqlite import SqliteStore
+
+SETTABLE = ("until", "closed", "retired", "retired_why", "strength", "due", "attrs")
+
+
+class Writer:
+    """One transaction's work: the operation's row, then each change with its line in the journal."""
+
+    def __init__(self, store: SqliteStore, operation: Operation, index: Mapping[str, Index]) -> None:
+        self.store = store
+        self.operation = operation
+        self.index = index
+        self.added: dict[str, str] = {}
+        self.done: list[Change] = []
+        self.refused: list[tuple[Change, str]] = []
+        self.op_id: str | None = None
+        self._op = 0
+        self._model = store.model()
+        self._scopes: dict[Scope, int] = {}
+        self._sessions: dict[tuple[int, str], list[int]] = {}
+        self._numbers: dict[str, int] = {}
+        self._seen, self._seen_values = scope_sql(operation.scope)
+
+    def run(self, connection: sqlite3.Connection, changes: Sequence[Change]) -> None:
+        """Apply them in order; what is set aside is in `refused`."""
+        self.sql = connection.execute
+        for change in changes:
+            reason = self._apply(change)
+            if reason is None:
+                self.done.append(change)
+            elif reason:
+                self.refused.append((change, reason))
+                if self.operation.strict:
+                    raise ConflictError(
+                        f"{self.operation.verb} was not done: {change.id}: {reason}; undo the later change first "
+                        f"(slowwave history {change.id})"
+                    )
+        for (_, _), (session, turns) in self._sessions.items():
+            self.sql("UPDATE sessions SET turns = ? WHERE n = ?", (turns, session))
+        if self.operation.cursor is not None:
+            system, last = self.operation.system, self.operation.cursor[1]
+            self.sql(
+                "INSERT INTO cursors VALUES (?, ?, ?) ON CONFLICT (scope, system) DO UPDATE SET last = excluded.last",
+                (self.operation.cursor[0], system, last),
+            )
+        if self.operation.undoes is not None and self.done:
+            self.sql("UPDATE operations SET undone_by = ? WHERE id = ?", (self.op_id, self.operation.undoes))
+
+    def _apply(self, change: Change) -> str | None:
+        """None if it took effect, "" if it was there already, else why it is set aside."""
+        if change.engram is not None:
+            return self._add(change, change.engram)
+        n = self._number(change.id)
+        if n is None:
+            return "the record is no longer there"
+        before: dict[str, Any] = {}
+        if change.fields:
+            unknown = [name for name in change.fields if name not in SETTABLE]
+            if unknown:
+                raise InputError(f"a change sets {', '.join(unknown)}; only {', '.join(SETTABLE)} can change")
+            before = self._fields(n, list(change.fields))
+            if any(pack_fields({name: value})[name] != before.get(name) for name, value in change.guard.items()):
+                return "the record was changed meanwhile"
+            if before == pack_fields(change.fields):
+                return ""
+        links = [self._link_numbers(link.source, link.target) for link in change.links]
+        if None in links:
+            return "one end of the link is no longer there"
+        self._set(n, change.fields)
+        self._tie(change, n, before)
+        return None
+
+    def _add(self, change: Change, engram: Engram) -> str | None:
+        index = self.index.get(engram.id)
+        if index is None:
+            raise InputError(f"engram {engram.id} comes without its index entry")
+        scope = self._scope_number(engram.scope)
+        held = self.sql(
+            "SELECT n, id, retired, retired_why FROM engrams WHERE scope = ? AND content = ?", (scope, index.content)
+        ).fetchone()
+        if held is not None:
+            self.added[engram.id] = held[1]
+            self._numbers[engram.id] = held[0]
+            if held[2] is None or held[3] not in ("undone", "forgotten"):
+                return ""
+            before = self._fields(held[0], ["retired", "retired_why"])
+            self._set(held[0], {"retired": None, "retired_why": None})
+            back = {"retired": None, "retired_why": None}
+            self._tie(Change("restore", held[1], "added again", fields=back), held[0], before)
+            self.done.append(Change("restore", held[1], "added again", fields=back))
+            return ""
+        sources = [self._number(source) for source in engram.sources]
+        if None in sources:
+            return "one of its sources is no longer there"
+        n = self._insert(engram, scope, index.content)
+        self.added[engram.id] = engram.id
+        self._numbers[engram.id] = n
+        for place, source in enumerate(dict.fromkeys(sources)):
+            self.sql("INSERT INTO sources VALUES (?, ?, ?)", (n, source, place))
+        self._index(engram, index, n, scope)
+        self._tie(change, n, {})
+        return None
+
+    def _insert(self, engram: Engram, scope: int, content: bytes) -> int:
+        session = self._session(scope, engram.session or "")
+        turn = 0
+        if engram.kind == "episode":
+            session[1] += 1
+            turn = session[1]
+        values = {
+            "id": engram.id,
+            "scope": scope,
+            "kind": engram.kind,
+            "text": engram.text,
+            "at": to_micros(engram.at),
+            "at_zone": zone_name(engram.at),
+            "until": _micros(engram.until),
+            "until_zone": None if engram.until is None else zone_name(engram.until),
+            "recorded": to_micros(engram.recorded),
+            "closed": _micros(engram.closed),
+            "retired": _micros(engram.retired),
+            "retired_why": engram.retired_why,
+            "strength": engram.strength,
+            "half_life_days": engram.half_life_days,
+            "used": _micros(engram.used),
+            "due": _micros(engram.due),
+            "session": session[0],
+            "turn": turn,
+            "speaker": engram.speaker,
+            "origin": engram.origin,
+            "content": content,
+            "attrs": pack(dict(engram.attrs)),
+        }
+        marks = ", ".join("?" * len(values))
+        cursor = self.sql(f"INSERT INTO engrams ({', '.join(values)}) VALUES ({marks})", list(values.values()))
+        assert cursor.lastrowid is not None
+        return cursor.lastrowid
+
+    def _index(self, engram: Engram, index: Index, n: int, scope: int) -> None:
+        self.sql(
+            "INSERT INTO words (rowid, scope, body) VALUES (?, ?, ?)",
+            (n, " ".join(scope_tokens(engram.scope)), index.words),
+        )
+        if engram.speaker:
+            self.sql("INSERT OR IGNORE INTO speakers VALUES (?, ?)", (scope, engram.speaker))
+        if index.vector is not None and self._model is not None:
+            blob = encode(index.vector[None, :], self._model.dtype)[0]
+            self.sql("INSERT INTO vectors VALUES (?, ?, ?, ?)", (self._model.n, scope, n, blob))
+        for start, stop in index.times:
+            self.sql("INSERT OR IGNORE INTO times VALUES (?, ?, ?, ?)", (scope, start, stop, n))
+
+    def _set(self, n: int, fields: Mapping[str, Any]) -> None:
+        if not fields:
+            return
+        columns: dict[str, Any] = {}
+        for name, value in fields.items():
+            if isinstance(value, datetime):
+                columns[name] = to_micros(value)
+                if name == "until":
+                    columns["until_zone"] = zone_name(value)
+            else:
+                columns[name] = pack(dict(value)) if name == "attrs" else value
+        assignments = ", ".join(f"{name} = ?" for name in columns)
+        self.sql(f"UPDATE engrams SET {assignments} WHERE n = ?", [*columns.values(), n])
+
+    def _tie(self, change: Change, n: int, before: Mapping[str, Any]) -> None:
+        """Write the links, take away the unlinks, and put the line into the journal."""
+        made = []
+        for link in change.links:
+            pair = self._link_numbers(link.source, link.target)
+            if (
+                pair is not None
+                and self.sql(
+                    "INSERT OR IGNORE INTO links VALUES (?, ?, ?, ?)", (pair[0], link.relation, pair[1], link.weight)
+                ).rowcount
+            ):
+                made.append(link)
+        for link in change.unlinks:
+            pair = self._link_numbers(link.source, link.target)
+            if pair is not None:
+                self.sql(
+                    "DELETE FROM links WHERE source = ? AND relation = ? AND target = ?",
+                    (pair[0], link.relation, pair[1]),
+                )
+        after = {"added": True} if change.engram is not None else pack_fields(change.fields)
+        self.sql(
+            "INSERT INTO journal (op, engram, verb, reason, sources, before, after, links, unlinks) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (
+                self._operation(), n, change.verb, change.reason, pack(list(change.sources)), pack(dict(before)),
+                pack(after), pack_links(made), pack_links(change.unlinks),
+            ),
+        )  # fmt: skip
+
+    def _operation(self) -> int:
+        if not self._op:
+            o = self.operation
+            cursor = self.sql(
+                "INSERT INTO operations (id, scope, verb, system, model, params, recorded) "
+                "VALUES (?, ?, ?, ?, ?, ?, ?)",
+                [
+                    o.id,
+                    self._scope_number(o.scope),
+                    o.verb,
+                    o.system,
+                    o.model,
+                    pack(dict(o.params)),
+                    to_micros(o.recorded),
+                ],
+            )
+            self._op, self.op_id = int(cursor.lastrowid or 0), o.id
+        return self._op
+
+    def _fields(self, n: int, names: Sequence[str]) -> dict[str, Any]:
+        row = self.sql(f"SELECT {', '.join(names)}, until_zone FROM engrams WHERE n = ?", (n,)).fetchone()
+        out: dict[str, Any] = {}
+        for name, value in zip(names, row, strict=False):
+            if name == "attrs":
+                value = json.loads(value)
+            elif value is not None and name in TIME_FIELDS:
+                value = [value, row[-1] or "UTC" if name == "until" else "UTC"]
+            out[name] = value
+        return out
+
+    def _number(self, id_: str) -> int | None:
+        if id_ not in self._numbers:
+            row = self.sql(
+                f"SELECT e.n FROM {TABLES} WHERE {self._seen} AND e.id = ?", (*self._seen_values, id_)
+            ).fetchone()
+            if row is None:
+                return None
+            self._numbers[id_] = row[0]
+        return self._numbers[id_]
+
+    def _link_numbers(self, source: str, target: str) -> tuple[int, int] | None:
+        a, b = self._number(source), self._number(target)
+        return None if a is None or b is None else (a, b)
+
+    def _scope_number(self, scope: Scope) -> int:
+        if scope not in self._scopes:
+            if not self.operation.scope.covers(scope):
+                raise ScopeError(f"an operation of {self.operation.scope} may not write to {scope}")
+            values = [getattr(scope, name) or "" for name in SCOPE_FIELDS]
+            self.sql("INSERT OR IGNORE INTO scopes (user_id, agent_id, run_id, app_id) VALUES (?, ?, ?, ?)", values)
+            self._scopes[scope] = self.sql(
+                "SELECT n FROM scopes WHERE user_id = ? AND agent_id = ? AND run_id = ? AND app_id = ?", values
+            ).fetchone()[0]
+        return self._scopes[scope]
+
+    def _session(self, scope: int, name: str) -> list[int]:
+        """[row number, turns so far]; the count is written back at the end of the transaction."""
+        key = (scope, name)
+        if key not in self._sessions:
+            self.sql("INSERT OR IGNORE INTO sessions (scope, name, turns) VALUES (?, ?, 0)", key)
+            row = self.sql("SELECT n, turns FROM sessions WHERE scope = ? AND name = ?", key).fetchone()
+            self._sessions[key] = list(row)
+        return self._sessions[key]
+
+
+def _micros(moment: datetime | None) -> int | None:
+    return None if moment is None else to_micros(moment)

@@ -1,0 +1,110 @@
+"""What a text-form memory system fills: how records are indexed, how a cue finds them, what a night changes."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, ClassVar
+
+from slowwave.models.base import Embedder, Vectors
+from slowwave.records import Change, Engram, Hits
+from slowwave.store.base import Index, View, Want
+
+
+@dataclass(frozen=True, slots=True)
+class Cue:
+    """A question to a memory.
+
+    text       the words
+    now        the moment of asking, by which "last summer" is read
+    want       which records may be found
+    top_k      how many at most
+    threshold  the least score in [0, 1]; None takes the system's own, 0 lets everything through
+    explain    fill in what each channel gave and what was almost returned
+    """
+
+    text: str
+    now: datetime
+    want: Want = field(default_factory=Want)
+    top_k: int = 10
+    threshold: float | None = None
+    explain: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Night:
+    """What a sleep works on.
+
+    view       the records of the sleeper's scope
+    since      row number of the last record that an earlier night of this system has seen
+    now        the moment of sleeping
+    embedder   None if there is none at hand
+    progress   called with (stage, done, total)
+    """
+
+    view: View
+    since: int
+    now: datetime
+    embedder: Embedder | None
+    progress: Callable[[str, int, int], None]
+    params: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Dream:
+    """What a night proposes: changes in order, the index entries of the engrams it adds, and how far it has looked."""
+
+    changes: tuple[Change, ...]
+    index: Mapping[str, Index]
+    last: int
+    notes: tuple[str, ...] = ()
+
+
+class TextSystem(ABC):
+    """A text-form memory system: one file, one class. The class attributes are its row in the atlas.
+
+    name        as in `Memory(system=...)` and `slowwave atlas`
+    paper       title, authors and year; "" for slowwave's own
+    operations  which of consolidation, updating, indexing, forgetting, retrieval, compression it fills
+    claim       the published result, or ""
+    differs     what deviates from the paper, and why
+    proof       path of the proof in the repository, or None
+    """
+
+    name: ClassVar[str]
+    paper: ClassVar[str] = ""
+    form: ClassVar[str] = "text"
+    operations: ClassVar[tuple[str, ...]] = ()
+    claim: ClassVar[str] = ""
+    differs: ClassVar[str] = ""
+    proof: ClassVar[str | None] = None
+
+    @abstractmethod
+    def index(
+        self, engrams: Sequence[Engram], contents: Sequence[bytes], embedder: Embedder | None
+    ) -> dict[str, Index]:
+        """What is kept beside each engram so that it can be found, by id."""
+
+    @abstractmethod
+    def embed(self, engrams: Sequence[Engram], embedder: Embedder) -> Vectors:
+        """The vectors of engrams, (n, dim) float32: what `index` keeps and `reembed` remakes."""
+
+    @abstractmethod
+    def search(self, view: View, cue: Cue, embedder: Embedder | None) -> Hits:
+        """What bears on the cue, best first, with the trace of how it was found."""
+
+    @abstractmethod
+    def sleep(self, night: Night) -> Dream:
+        """What this night would change. It changes nothing itself."""
+
+
+def no_progress(stage: str, done: int, total: int) -> None:
+    """The progress of those who do not look."""
+
+
+def batches(items: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:
+    """Consecutive slices of at most `size`."""
+    for start in range(0, len(items), size):
+        yield items[start : start + size]
