@@ -242,7 +242,7 @@ HOLIDAYS: dict[str, Callable[[int], Stretch]] = {
 def describe(span: TimeSpan) -> str:
     """A stretch in words, such as "7 May 2023", "12-18 June 2023", "May 2023", "summer 2022", "before 2020"."""
     start, end = span.start.replace(tzinfo=None), span.end.replace(tzinfo=None)
-    if start <= FIRST + DAY:
+    if start == FIRST and end - start > 366 * DAY:
         return "any time" if end == LAST else f"before {_moment(end)}"
     if end == LAST and start.year < 9999:
         return f"after {_moment(start - DAY)}"
@@ -293,7 +293,7 @@ def _part_of_day(start: datetime, end: datetime) -> str:
         if (start, end) == (midnight + timedelta(hours=begin), _capped(midnight, timedelta(hours=stop))):
             return f"{part} of {_date(start)}"
     if (end - timedelta(microseconds=1)).date() == start.date():
-        return f"{_date(start)} {start:%H:%M}-{end:%H:%M}"
+        return f"{_date(start)} {start:%H:%M}-{'24:00' if end.date() != start.date() else format(end, '%H:%M')}"
     return f"{_date(start)} - {_date(end - timedelta(microseconds=1))}"
 
 

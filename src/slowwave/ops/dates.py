@@ -110,8 +110,8 @@ def find_times(text: str, reference: datetime, *, day_first: bool = False) -> li
     spans: list[TimeSpan] = []
     i, count = 0, len(reader.words)
     while i < count:
-        word = reader.words[i]
-        if word not in STARTS and not word[0].isdigit():
+        word = reader.bare(i)
+        if word not in STARTS and reader.words[i] not in STARTS and not word[0].isdigit():
             i += 1
             continue
         second = SECOND.get(word)
@@ -123,8 +123,8 @@ def find_times(text: str, reference: datetime, *, day_first: bool = False) -> li
             i += 1
             continue
         if found.span and found.span[0] < found.span[1]:
-            begin, stop = reader.begins[found.first if found.first >= 0 else i], reader.stops[found.next - 1]
-            spans.append(zoned(found.span, reference.tzinfo, text, begin, stop))
+            span = zoned(found.span, reference.tzinfo, text, reader.begins[i], reader.stops[found.next - 1])
+            spans.append(span)
         i = max(found.next, i + 1)
     return spans
 
@@ -288,6 +288,13 @@ class Reader(Single):
         if relation == "before" and self.at(j) == "last" and not most:
             span = self.determined("last", unit, j)
             return Found(beside(span, unit, False), j + 1) if span else None
+        if unit == "day" and self.at(j) in ("yesterday", "tomorrow"):
+            near = self.named_day(j)
+            return (
+                self.tail(Found(related(near.span, relation, unit, fewest, most), j + 1))
+                if near and near.span
+                else None
+            )
         found = self.time(j)
         if found is None or (relation == "of" and most):
             return None
@@ -441,6 +448,8 @@ class Reader(Single):
         if stop is None:
             return None
         begin, end = self.begins[i], self.stops[stop - 1]
+        if self.text[end : end + 1] in tuple("'’") and self.text[self.begins[j] : end].count(self.text[end]) % 2:
+            end += 1  # the closing mark of "the 'Rack Fest'"
         event = self.text[self.begins[j] : end]
         return EventTime(event, relation, unit, fewest, most, self.text[begin:end], begin, end), stop
 

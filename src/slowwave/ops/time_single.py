@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import UTC, timedelta
+from itertools import pairwise
 
 from slowwave.ops.calendar import (
     DAY,
@@ -23,9 +25,12 @@ from slowwave.ops.calendar import (
     years_from,
 )
 from slowwave.ops.time_words import (
+    ABOUT,
     HOLIDAY_STARTS,
+    LASTING_VERBS,
     LEADING_NOT,
     LEADS,
+    LOOKING_BACK,
     MONTH_WORDS,
     ORDINAL_TOKEN,
     PARTS,
@@ -103,7 +108,7 @@ class Single(Written):
                 return None
             return Found(self.rolling(which, unit, number[1]), number[2] + 1)
         name = self.bare(j)
-        if article and name in UNIT_WORDS and name != "weekend":
+        if article and which != "previous" and name in UNIT_WORDS and name != "weekend":
             if name in ("day", "minute", "hour") or name.endswith("s") or self.at(j + 1) in ("of", "before", "after"):
                 return None
             return Found(self.rolling(which, UNIT_WORDS[name], 1), j + 1)
@@ -152,11 +157,18 @@ class Single(Written):
         unit = UNIT_WORDS.get(name)
         if unit is None or name.endswith("s") or unit in ("minute", "hour", "day"):
             return None
+        if unit == "weekend" and which == "this" and self.now.weekday() < 3 and self.lean(i) < 0:
+            offset = -1  # "we tried it this weekend", said on a Monday
         return unit_span(self.now, unit, offset)
 
     def rolling(self, which: str, unit: str, count: int) -> Stretch:
         """ "the past two weeks": so many units up to and with today; "the next three days": from tomorrow on."""
-        factor = {"fortnight": (14, "days"), "quarter": (3, "months"), "decade": (10, "years")}
+        factor = {
+            "century": (100, "years"),
+            "fortnight": (14, "days"),
+            "quarter": (3, "months"),
+            "decade": (10, "years"),
+        }
         times, name = factor.get(unit, (1, unit + "s"))
         if unit in ("hour", "minute"):
             length = timedelta(**{name: count})
@@ -185,6 +197,10 @@ class Single(Written):
 
     def counted(self, i: int) -> Found | None:
         """ "two weeks ago", "a few days ago", "in three days", "two days from now"."""
+        if self.at(i) == "half":
+            if self.words[i + 1 : i + 4] != ["a", "year", "ago"]:
+                return None
+            return Found(away(self.now, 5, 7, "month", -1), i + 4)
         ahead = self.at(i) == "in"
         number = self.number(i + ahead)
         if number is None:
@@ -200,6 +216,8 @@ class Single(Written):
         if unit is None or unit == "century":
             return None
         j += 1
+        if unit == "year" and self.words[j : j + 4] == ["and", "a", "half", "ago"]:
+            return Found(away(self.now, 12 * fewest + 4, 12 * most + 8, "month", -1), j + 4)
         if self.at(j) == "or" and self.at(j + 1) in ("so", "two", "more"):
             most = max(most, 2) if self.at(j + 1) == "two" else most
             j += 2
@@ -214,7 +232,22 @@ class Single(Written):
             return Found(away(self.now, fewest, most, unit, -1), j + 1)
         if self.at(j) == "from" and self.at(j + 1) == "now":
             return Found(away(self.now, fewest, most, unit, 1), j + 2)
+        if unit not in ("minute", "hour") and (self.at(j) == "now" or self.lasting(i)):
+            return Found((away(self.now, fewest, most, unit, -1)[0], self.now), j + (self.at(j) == "now"))
         return None
+
+    def lasting(self, i: int) -> bool:
+        """Whether a length of time reaches up to now: "we have known each other for" four years."""
+        while self.at(i - 1) in ABOUT:
+            i -= 1
+        near = self.words[max(0, i - 9) : i]
+        return self.at(i - 1) == "for" and (
+            "been" in near
+            or any(
+                (word in ("have", "has") or word.endswith("'ve")) and after in LASTING_VERBS
+                for word, after in pairwise(near)
+            )
+        )
 
     def hours_ago(self, fewest: int, most: int, unit: str) -> Stretch:
         """Elapsed hours are counted in UTC, so that a change of the clock between does not matter."""
@@ -229,7 +262,7 @@ class Single(Written):
     def negated(self, i: int) -> bool:
         """ "the first time in two years" and "have not met in two years" look back over a time, not ahead."""
         near = self.words[max(0, i - 8) : i]
-        return any(word in ("first", "once", "twice", "never", "not", "times") or word.endswith("n't") for word in near)
+        return any(word in LOOKING_BACK or word.endswith("n't") for word in near)
 
     def dated(self, i: int) -> Found | None:
         """A date, and a second one after "to" or a dash: "12-18 June 2023", "May to July 2022"."""
@@ -241,6 +274,11 @@ class Single(Written):
         if token and len(token[1]) == 4 == len(token[2]) and self.at(i - 1) in LEADS | {"the"}:
             first, last = int(token[1]), int(token[2])
             return Found((years_from(first)[0], years_from(last)[1]), i + 1) if 0 < first <= last else None
+        days = RANGE.match(self.at(i + 1)) if self.at(i) in MONTH_WORDS else None  # "November 5-6, 2022"
+        if days and len(days[2]) < 3:
+            year = self.year_after(i + 2)
+            first = WrittenDate(year[0] if year else None, MONTH_WORDS[self.at(i)], int(days[1]), i + 2)
+            return self.date_range(first, first._replace(day=int(days[2])), year[1] if year else i + 2)
         date = self.date(i)
         if date is None:
             return self.the_day(i)
@@ -251,7 +289,7 @@ class Single(Written):
                 return self.date_range(left, other, other.next)
             number = self.day_number(j + 1)
             if left.day and number and number[0] > left.day and not UNIT_WORDS.get(self.at(number[1])):
-                year = self.year(number[1])
+                year = self.year_after(number[1])
                 if year:
                     left = left._replace(year=year[0])
                 return self.date_range(left, left._replace(day=number[0]), year[1] if year else number[1])
@@ -283,16 +321,18 @@ class Single(Written):
         token = ORDINAL_TOKEN.match(self.at(i + 1))
         if token is None or not self.closes(i + 2):
             return None
-        day = int(token[1])
+        return self.day_in_month(int(token[1]), i, i + 2)
+
+    def day_in_month(self, day: int, i: int, next_: int, weekday: int | None = None) -> Found | None:
+        """This day of the likeliest month; with a weekday, of a month where it falls on it."""
         spans = []
-        for offset in range(-3, 4):
-            try:
-                month = unit_span(self.now, "month", offset)[0]
-                spans.append(stretch(month.replace(day=day), days=1))
-            except (ValueError, OverflowError):
-                continue
-        span = self.likeliest(spans, "", i)
-        return Found(span, i + 2) if span else None
+        for offset in range(-14, 15) if weekday is not None else range(-3, 4):
+            with suppress(ValueError, OverflowError):
+                start = unit_span(self.now, "month", offset)[0].replace(day=day)
+                if weekday in (None, start.weekday()):
+                    spans.append(stretch(start, days=1))
+        span = self.likeliest(spans, "" if weekday is None else "nearest", i)
+        return Found(span, next_) if span else None
 
     def day_of(self, month: Stretch, day: int, next_: int) -> Found:
         try:
@@ -304,7 +344,7 @@ class Single(Written):
         """A weekday's name alone: "on Friday"; "Sundays", "every Sunday" and "my Sunday ride" are no dates."""
         word = self.bare(i)
         before = self.at(i - 1)
-        if word not in WEEKDAY_WORDS or before in LEADING_NOT:
+        if word not in WEEKDAY_WORDS or before in LEADING_NOT or (before == "the" and not self.closes(i + 1)):
             return None
         if self.at(i + 1) in ("mornings", "afternoons", "evenings", "nights"):
             return None
@@ -313,6 +353,14 @@ class Single(Written):
         ):
             return None
         j = i + 1
+        the = self.at(j) == "the"
+        if number := ORDINAL_TOKEN.match(self.at(j + the)):  # "Friday the 13th"
+            return self.day_in_month(int(number[1]), i, j + the + 1, WEEKDAY_WORDS[word])
+        joins = ("to", "-", "–", "through")  # "Monday to Friday" is every week, "from Monday to Friday" is not
+        first = self.at(j) in joins and self.at(j + 1) in WEEKDAY_WORDS and before != "from"
+        second = before in joins and self.at(i - 2) in WEEKDAY_WORDS and self.at(i - 3) != "from"
+        if first or second:
+            return None
         week = j + (self.at(j) in ("of", "in"))
         if self.at(week) in ("last", "this", "next") and self.at(week + 1) == "week":
             span = self.determined(self.at(week), "week", i)
@@ -326,11 +374,13 @@ class Single(Written):
         if self.at(j) in SEASONS:
             if self.year_after(j + 1):
                 return self.season(j, "")
+            if j + 1 < len(self.words) and self.capital(j) and self.capital(j + 1):
+                return None  # "the Spring Fling Market"
             lead = self.at(i - 1) in ("in", "during", "over", "since", "until", "before", "after", "by", "throughout")
             strong = lead and self.closes(j + 1) and (the or self.at(j) not in ("fall", "spring") or
                                                       self.at(i - 1) in ("in", "since", "during", "until"))  # fmt: skip
             return self.season(j, "") if strong or (lead and the) or self.at(i - 1) in PARTS else None
-        if word in HOLIDAY_STARTS:
+        if word in HOLIDAY_STARTS or self.at(i) in HOLIDAY_STARTS:
             return self.holiday(i, "")
         return None
 
@@ -348,17 +398,20 @@ class Single(Written):
 
     def holiday(self, i: int, which: str) -> Found | None:
         """A holiday by name, with its year if one follows; "Christmas tree" is none."""
-        for names, make in HOLIDAY_STARTS[self.bare(i) if self.bare(i) in HOLIDAY_STARTS else self.at(i)]:
-            if all(self.at(i + k).replace("'", "") == name or (self.bare(i + k) == name and k == len(names) - 1)
-                   for k, name in enumerate(names)):  # fmt: skip
-                j = i + len(names)
+        first = self.at(i) if self.at(i) in HOLIDAY_STARTS else self.bare(i)
+        dot = self.at(i + 1) == "." and first == "st"
+        for names, make in HOLIDAY_STARTS[first]:
+            words = [self.at(i), *self.words[i + 1 + dot : i + len(names) + dot]]
+            plain = [word.replace("'", "") for word in words]
+            if plain == list(names) or [*plain[:-1], self.bare(i + len(names) - 1 + dot)] == list(names):
+                j = i + len(names) + dot
                 year = self.year_after(j) if not which else None
                 if year:
                     try:
                         return Found(make(year[0]), year[1])
                     except (ValueError, OverflowError):
                         return Found(None, year[1])
-                if (not which and not self.closes(j)) or self.at(i - 1) in LEADING_NOT:
+                if (not which and len(names) == 1 and not self.closes(j)) or self.at(i - 1) in LEADING_NOT:
                     return None
                 if names[0] in ("new", "april", "may", "good", "black", "earth") and not self.capital(i):
                     return None

@@ -15,11 +15,10 @@ from slowwave.ops.calendar import DAY_PARTS, HOLIDAYS, MONTHS, SEASONS, WEEKDAYS
 
 
 class Found(NamedTuple):
-    """What a rule read: the stretch (None: it is a date that does not exist), the token after it, the first token."""
+    """What a rule read: the stretch (None: it is a date that does not exist) and the token after it."""
 
     span: Stretch | None
     next: int
-    first: int = -1
 
 
 def listed(words: str) -> list[str]:
@@ -38,7 +37,7 @@ NUMBERS = {
             "seventeen eighteen nineteen twenty"
         )
     )
-} | {"thirty": 30, "forty": 40, "fifty": 50, "sixty": 60, "hundred": 100}
+} | {"thirty": 30, "forty": 40, "fifty": 50, "sixty": 60, "seventy": 70, "eighty": 80, "ninety": 90, "hundred": 100}
 VAGUE = {"couple": (2, 3), "few": (2, 5), "several": (3, 8)}
 ORDINALS = {
     word: index + 1
@@ -85,6 +84,9 @@ FOLLOWS = words_of(
     "all last next too also again through"
 )
 LEADING_NOT = words_of("every each a an my our his her their your per most some any no")
+ABOUT = words_of("about over almost nearly around like just under roughly at least more than only the past last")
+LOOKING_BACK = words_of("first once twice never not times many much often")
+LASTING_VERBS = words_of("known had lived worked loved wanted owned studied played practiced practised kept used")
 PAST_WORDS = words_of(
     "was were did had went been saw met got made took came left bought ate gave ran won lost told said found felt "
     "began wrote read drove flew didn't wasn't weren't hadn't"
@@ -99,8 +101,10 @@ DECADE_TOKEN = re.compile(r"(?:(\d{3})|(\d))0['’]?s\Z")
 NUMERIC = re.compile(r"(\d{1,4})([-/.])(\d{1,2})(?:\2(\d{1,4}))?\Z")
 RANGE = re.compile(r"(\d{1,4})(?:st|nd|rd|th)?[-–](\d{1,4})(?:st|nd|rd|th)?\Z")
 TOKEN = re.compile(
-    r"(?P<w>[0-9]+(?:st|nd|rd|th)?(?:[:./–-][0-9]+)*(?:['’]?[^\W\d_]+)?"  # 7th, 2023-05-07, 14:30, 7-9, 1990s
-    r"|[^\W\d_]+(?:['’][^\W\d_]+)*)|(?P<p>[.,:;!?()\[\]\"“”…—–|/-])"
+    r"[0-9]+(?:[:./–-][0-9]+)+(?:st|nd|rd|th)?"  # 2023-05-07, 14:30, 7-9
+    r"|[0-9]+(?:['’]?[^\W\d_]+)?(?:[–-][0-9]+(?:st|nd|rd|th)?)?"  # 7, 7th, 7th-9th, 1990s
+    r"|[^\W\d_]+(?:['’][^\W\d_]+)*"
+    r"|[.,:;!?()\[\]\"“”…—–|/-]"
 )
 WORD = re.compile(r"[a-z]+")
 DIGITS = re.compile(r"[0-9]{4}|[0-9](?:st|nd|rd|th|[/.-][0-9]|0s)")
@@ -108,6 +112,7 @@ DIGITS = re.compile(r"[0-9]{4}|[0-9](?:st|nd|rd|th|[/.-][0-9]|0s)")
 HOLIDAY_STARTS: dict[str, list[tuple[tuple[str, ...], Callable[[int], Stretch]]]] = {}
 for _name, _rule in sorted(HOLIDAYS.items(), key=lambda pair: -len(pair[0])):
     HOLIDAY_STARTS.setdefault(_name.split()[0], []).append((tuple(_name.split()), _rule))
+HOLIDAY_STARTS |= {name[:-1] + "'s": rules for name, rules in HOLIDAY_STARTS.items() if name.endswith("s")}
 
 _NAMED = frozenset().union(MONTH_WORDS, WEEKDAY_WORDS, SEASONS, HOLIDAY_STARTS, DAY_PARTS)
 _COUNTS = frozenset().union(NUMBERS, VAGUE)
@@ -116,12 +121,12 @@ _WHICH = words_of("last next this past coming previous upcoming")
 TRIGGERS = _NAMED.union(TODAY, DECADES, UNIT_WORDS, words_of("ago now last next past other earlier later end start"))
 # The words an expression can begin with.
 STARTS = (_NAMED - DAY_PARTS.keys()).union(TODAY, DECADES, _COUNTS, ORDINALS, PARTS, PARTS_OF, _WHICH) | words_of(
-    "the a an between from since before after in earlier later weekend"
+    "the a an between from since before after in earlier later weekend half"
 )
 # What must follow a common word for it to begin an expression: a quick look before the rules are tried.
 SECOND = {
     "the": STARTS.union(UNIT_WORDS, _NAMED, ("other", "year")),
-    "a": _NAMED.union(UNIT_WORDS, VAGUE),
+    "a": _NAMED.union(UNIT_WORDS, VAGUE, ("hundred",)),
     "an": frozenset(UNIT_WORDS),
     "in": _COUNTS | {"a", "an"},
 }
@@ -131,7 +136,7 @@ SECOND |= {word: STARTS.union(DAY_PARTS, ("year",)) for word in ("from", "betwee
 DETERMINERS = words_of("the my our his her their your that this a an")
 SUBJECTS = words_of("we i he she they you it")
 EVENT_ENDS = words_of("and but so because while which when")
-NOUN_ENDS = SUBJECTS | words_of(
+NOUN_ENDS = SUBJECTS - {"it", "you"} | words_of(
     "did do does was were is are had has have will would could can should that who then where"
 )
 
@@ -169,6 +174,7 @@ class Tokens:
         return word[:-2] if word.endswith("'s") else word
 
     def capital(self, i: int) -> bool:
+        """Whether the token begins with a capital letter."""
         return self.text[self.begins[i]].isupper()
 
     def closes(self, i: int) -> bool:
@@ -179,15 +185,17 @@ class Tokens:
     def lean(self, i: int) -> int:
         """The tense around a token: -1 past, +1 future, 0 no hint."""
         near = self.words[max(0, i - 12) : i + 12]
+        if self.at(i - 1) == "by":
+            return 1
         past = any(word in PAST_WORDS or (len(word) > 4 and word.endswith("ed")) for word in near)
-        future = any(word in FUTURE_WORDS for word in near)
+        future = any(word in FUTURE_WORDS for word in near) or "see you" in " ".join(near)
         return future - past
 
     def number(self, i: int) -> tuple[int, int, int] | None:
         """ "two", "a", "a couple of", "2-3", "two or three": fewest, most, next token."""
         word = self.at(i)
         if word in ("a", "an"):
-            return self.number(i + 1) if self.at(i + 1) in VAGUE else (1, 1, i + 1)
+            return self.number(i + 1) if self.at(i + 1) in VAGUE or self.at(i + 1) == "hundred" else (1, 1, i + 1)
         if word in VAGUE:
             return (*VAGUE[word], i + 1 + (self.at(i + 1) == "of"))
         value = NUMBERS.get(word)
@@ -198,7 +206,7 @@ class Tokens:
             if token and int(token[1]) < int(token[2]):
                 return int(token[1]), int(token[2]), i + 1
             return None
-        if value in (20, 30, 40, 50, 60) and word in NUMBERS:
+        if value in range(20, 100, 10) and word in NUMBERS:
             j = i + 1 + (self.at(i + 1) == "-")
             if NUMBERS.get(self.at(j), 99) < 10:
                 return value + NUMBERS[self.at(j)], value + NUMBERS[self.at(j)], j + 1

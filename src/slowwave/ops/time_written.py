@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import datetime
@@ -34,6 +33,7 @@ class WrittenDate(NamedTuple):
     day: int | None
     next: int
     years: int = 1  # 10 for a decade, 100 for a century
+    weekday: int | None = None  # of "Friday, 5 June": helps to choose the year
 
 
 class Written(Tokens):
@@ -49,7 +49,7 @@ class Written(Tokens):
             if self.at(j) in WEEKDAY_WORDS or not (j > i + 1 or word in WEEKDAYS or self.capital(i)):
                 return None
             date = self.date(j)
-            return date if date and date.day else None
+            return date._replace(weekday=WEEKDAY_WORDS[word]) if date and date.day else None
         j = i + (word == "the")
         word = self.at(j)
         if word in MONTH_WORDS:
@@ -93,7 +93,8 @@ class Written(Tokens):
         if self.shy(i):
             plain = (before in LOW_LEADS or joined) and self.closes(i + 1) and (before, word) != ("that", "may")
         else:
-            plain = word in PLAIN_MONTHS or before in LEADS or joined
+            joins = self.at(i + 1) in ("-", "–", "to", "and", "or") and self.at(i + 2) in MONTH_WORDS
+            plain = word in PLAIN_MONTHS or before in LEADS or joined or joins
         return WrittenDate(None, month, None, i + 1) if plain else None
 
     def date_from(self, day: int, i: int) -> WrittenDate:
@@ -154,8 +155,6 @@ class Written(Tokens):
     def numeric(self, i: int) -> WrittenDate | None:
         """ "2023-05-07", "05/07/2023", "7.5.2023", "2023-05", "05/2023"; "7/22" after "on" or "the"."""
         word = self.at(i)
-        if "t" in word or ":" in word:  # 2023-05-07T14:30
-            word = re.split("[t:]", word, maxsplit=1)[0]
         match = NUMERIC.match(word)
         if match is None:
             return None
@@ -193,20 +192,27 @@ class Written(Tokens):
         """The stretch of a date; None where there is none, such as 31 February or year 0."""
         year, month, day = date.year, date.month, date.day
 
+        choosing = year is None
+
         def make(year: int) -> Stretch:
             if month is None:
                 return years_from(year, date.years)
-            return stretch(datetime(year, month, day), days=1) if day else month_span(year, month)
+            if day is None:
+                return month_span(year, month)
+            start = datetime(year, month, day)
+            if choosing and date.weekday not in (None, start.weekday()):
+                raise ValueError(f"{start} has another weekday")
+            return stretch(start, days=1)
 
         try:
-            return make(year) if year is not None else self.yearly(make, "", i)
+            return make(year) if year is not None else self.yearly(make, "" if date.weekday is None else "nearest", i)
         except (ValueError, OverflowError):
             return None
 
     def yearly(self, make: Callable[[int], Stretch], which: str, i: int) -> Stretch | None:
         """The occurrence of something yearly that is meant: the last, this year's, the next, or the likeliest."""
         spans: list[Stretch] = []
-        for reach in ((-2, -1, 0, 1), (-8, -4, -3, 2, 3, 4, 8)):  # the second for 29 February
+        for reach in ((-2, -1, 0, 1), (*range(-8, -2), *range(2, 9))):  # the second for 29 February
             for offset in reach:
                 with suppress(ValueError, OverflowError):
                     spans.append(make(self.now.year + offset))
@@ -222,6 +228,8 @@ class Written(Tokens):
             return past[-1] if past else None
         if which == "next":
             return future[0] if future else None
+        if which == "nearest":
+            return min(spans, key=lambda span: abs(span[0] - self.today), default=None)
         lean = self.lean(i)
         if now and (which == "this" or lean == 0 or now[0][1] - now[0][0] > DAY):
             return now[0]
