@@ -20,7 +20,7 @@ from typing import Any, Protocol
 
 from slowwave.errors import FormatError
 from slowwave.formats.bundle import check_path
-from slowwave.records import Item
+from slowwave.records import SCOPE_FIELDS, Item, Scope
 
 MAX_JUNK_CHARS = 2000  # of the text that a Junk shows
 UNREADABLE = "unreadable: "  # how the reason begins where the layout itself was not understood
@@ -87,15 +87,15 @@ class Reader(ABC):
 
     def _checked(self, path: Path, zone: tzinfo) -> Iterator[Item | Junk]:
         understood = 0
-        unread: Junk | None = None
+        first: Junk | None = None
         for taken in self._read(path, zone):
-            if isinstance(taken, Junk) and taken.reason.startswith(UNREADABLE):
-                unread = unread or taken
+            if isinstance(taken, Junk) and (taken.reason.startswith(UNREADABLE) or not taken.text):
+                first = first or taken
             else:
                 understood += 1
             yield taken
         if not understood and not self.may_be_empty:
-            found = f"{unread.where}: {unread.reason.removeprefix(UNREADABLE)}" if unread else "nothing to import"
+            found = f"{first.where}: {first.reason.removeprefix(UNREADABLE)}" if first else "nothing to import"
             raise FormatError(
                 f"asked to read {path} as {self.name} ({self.what}); found {found}; "
                 f"check the path, or name another format with --format"
@@ -138,6 +138,12 @@ def clean_values(value: Any) -> Any:
     if isinstance(value, list):
         return [clean_values(v) for v in value]
     return value
+
+
+def scope_of(row: Mapping[str, Any]) -> dict[str, str]:
+    """The scope fields of a row. Raises ScopeError if one is not well formed: it must not end up in another scope."""
+    found = {name: str(row[name]) for name in SCOPE_FIELDS if row.get(name) not in (None, "")}
+    return Scope(**found).to_dict() if found else {}
 
 
 def digest(*parts: object) -> str:

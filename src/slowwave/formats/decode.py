@@ -6,6 +6,7 @@ import codecs
 import io
 import json
 from collections.abc import Iterator
+from itertools import islice
 from typing import IO, Any, cast
 
 from slowwave.errors import FormatError
@@ -127,20 +128,17 @@ def json_records(part: Part) -> Iterator[tuple[str, Any]]:
 
 
 def _is_lines(part: Part) -> bool:
-    """JSONL: the first line is a JSON value by itself, or a broken first line is followed by some that are."""
+    """JSONL: one of the first five lines is an object by itself, at the left margin, where no printed JSON has one."""
     if head_of(part).lstrip("\ufeff \t\r\n").startswith("["):
         return False
-    fits: list[bool] = []
-    for _, line in lines_of(part):
-        if isinstance(line, str) and not line.strip():
-            continue
-        try:
-            fits.append(isinstance(line, str) and isinstance(json.loads(line), dict))
-        except (ValueError, RecursionError):
-            fits.append(False)
-        if fits[0] or len(fits) == 3:
-            break
-    return bool(fits) and (fits[0] or (len(fits) > 1 and all(fits[1:])))
+    for _, line in islice((pair for pair in lines_of(part) if isinstance(pair[1], Junk) or pair[1].strip()), 5):
+        if isinstance(line, str) and line.startswith("{"):
+            try:
+                json.loads(line)
+            except (ValueError, RecursionError):
+                continue
+            return True
+    return False
 
 
 def _buffered(handle: IO[bytes]) -> io.BufferedReader:

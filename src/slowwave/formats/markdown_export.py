@@ -19,11 +19,11 @@ from datetime import datetime, tzinfo
 from pathlib import Path
 from typing import Any
 
-from slowwave.errors import InputError
+from slowwave.errors import InputError, ScopeError
 from slowwave.formats import front_matter
-from slowwave.formats.base import Junk, clean, clean_values, digest, unreadable
+from slowwave.formats.base import Junk, clean, clean_values, digest, scope_of, unreadable
 from slowwave.formats.times import instant
-from slowwave.records import KINDS, SCOPE_FIELDS, Engram, Item
+from slowwave.records import KINDS, Engram, Item
 
 MARK = "slowwave"  # the key in the front matter that says who wrote the file
 VERSION = 1
@@ -97,8 +97,12 @@ def _entry(engram: Engram) -> str:
 
 def read_back(name: str, head: Mapping[str, Any], body: str, zone: tzinfo) -> Iterator[Item | Junk]:
     """The entries of a file that `write_markdown` wrote, also after an edit of its quoted texts."""
-    scope = head.get("scope")
-    scope = {key: str(value) for key, value in scope.items() if key in SCOPE_FIELDS} if isinstance(scope, dict) else {}
+    given = head.get("scope")
+    try:
+        scope = scope_of(given if isinstance(given, dict) else {})
+    except ScopeError as error:
+        yield unreadable(name, given, f"a scope that is not well formed ({error})")
+        return
     entries = list(ENTRY.finditer(body))
     for match, following in zip(entries, [*entries[1:], None], strict=True):
         where = f"{name}#{match['at']}"

@@ -14,7 +14,8 @@ from datetime import tzinfo
 from pathlib import Path
 from typing import Any
 
-from slowwave.formats.base import Junk, Reader, clean, clean_values, digest, unreadable
+from slowwave.errors import ScopeError
+from slowwave.formats.base import Junk, Reader, clean, clean_values, digest, scope_of, unreadable
 from slowwave.formats.bundle import Skipped, parts
 from slowwave.formats.decode import json_records
 from slowwave.formats.peek import first_records, is_json
@@ -82,7 +83,10 @@ def _item(where: str, found: Any, zone: tzinfo) -> Item | Junk:
     if row.get("updated_at") not in (None, row.get("created_at")):
         attrs["updated_at"] = row["updated_at"]
     identity = row.get("id") or row.get("hash") or digest(text)
-    scope = {name: clean(str(row[name])) for name in SCOPE_FIELDS if row.get(name) not in (None, "")}
+    try:
+        scope = scope_of(row)
+    except ScopeError as error:
+        return unreadable(where, found, f"a scope that is not well formed ({error})")
     speaker = row.get("actor_id")
     return Item(
         text=text,

@@ -15,7 +15,8 @@ from datetime import datetime, tzinfo
 from pathlib import Path
 from typing import Any
 
-from slowwave.formats.base import Junk, Origins, Reader, clean, clean_values, unreadable
+from slowwave.errors import ScopeError
+from slowwave.formats.base import Junk, Origins, Reader, clean, clean_values, scope_of, unreadable
 from slowwave.formats.bundle import Skipped, parts
 from slowwave.formats.decode import json_records
 from slowwave.formats.peek import first_records, is_json
@@ -112,9 +113,10 @@ def _message(
         origin = clean(f"{origins.prefix}:{session or ''}:{identity}")
     else:
         origin = origins.name(at, session, speaker, text)
-    scope = {
-        key: clean(str(given)) for key in SCOPE_FIELDS if (given := value.get(key, shared.get(key))) not in (None, "")
-    }
+    try:
+        scope = scope_of({**shared, **value})
+    except ScopeError as error:
+        return unreadable(where, value, f"a scope that is not well formed ({error})")
     return Item(text, "episode", speaker, at, None, session, origin, clean_values(attrs), scope)
 
 

@@ -154,6 +154,9 @@ def _entries(part: Part, habits: _Habits, zone: tzinfo) -> Iterator[_Entry | Jun
             yield line
             continue
         where = f"{part.name}:{number}"
+        if "\0" in line:
+            yield unreadable(where, line, "NUL bytes, so no text")
+            continue
         shown = line.translate(MARKS).strip()
         if not shown:
             if entry is not None and entry.dated_line and habits.chat:
