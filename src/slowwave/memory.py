@@ -15,7 +15,7 @@ from contextlib import suppress
 from datetime import UTC, datetime, timedelta, tzinfo
 from pathlib import Path
 from types import MappingProxyType, TracebackType
-from typing import Any, Literal
+from typing import Any, Literal, Unpack
 
 from slowwave.errors import ConflictError, InputError, NotFoundError, StoreError
 from slowwave.models import resolve_embedder
@@ -23,8 +23,24 @@ from slowwave.models.base import Embedder
 from slowwave.ops import receipts
 from slowwave.ops.intake import check_attrs, check_text, to_engrams, to_items
 from slowwave.ops.packing import Context, estimate_tokens, pack
+from slowwave.ops.provenance import chosen_ids, dependents, descendants, one
 from slowwave.ops.undo import reverse
-from slowwave.records import KINDS, Change, Engram, Hits, Item, Link, Outcome, Receipt, Report, Scope, utc_now
+from slowwave.records import (
+    KINDS,
+    SCOPE_FIELDS,
+    Change,
+    Engram,
+    Hits,
+    Item,
+    Link,
+    Outcome,
+    Receipt,
+    Report,
+    Scope,
+    ScopeArgs,
+    scope_of,
+    utc_now,
+)
 from slowwave.store import open_store
 from slowwave.store.base import Entry, Operation, Store, View, Want
 from slowwave.store.clock import parse_moment
@@ -108,10 +124,6 @@ class Memory:
         self,
         content: Any,
         *,
-        user_id: str | None = None,
-        agent_id: str | None = None,
-        run_id: str | None = None,
-        app_id: str | None = None,
         at: Moment = None,
         until: Moment = None,
         kind: str = "episode",
@@ -121,6 +133,7 @@ class Memory:
         attrs: Mapping[str, Any] | None = None,
         metadata: Mapping[str, Any] | None = None,
         progress: Progress = no_progress,
+        **scope: Unpack[ScopeArgs],
     ) -> Report:
         """Take in a text, a message, an Item, or a list of these; says of each whether it is new (ADD) or known (NONE).
 
@@ -133,7 +146,7 @@ class Memory:
         Long lists are written in transactions of 256: a kill in between leaves whole batches, and adding the list
         again completes it.
         """
-        scope = Scope(user_id, agent_id, run_id, app_id)
+        own = scope_of(scope)
         common = {
             "at": at,
             "until": until,
@@ -144,7 +157,7 @@ class Memory:
             "attrs": {**(metadata or {}), **(attrs or {})},
         }
         items = to_items(content, common)
-        return self._take_in(items, scope, "add", {}, progress)
+        return self._take_in(items, own, "add", {}, progress)
 
     def _take_in(
         self, items: Sequence[Item], scope: Scope, verb: str, params: Mapping[str, Any], progress: Progress
@@ -218,21 +231,18 @@ class Memory:
         id: str,
         text: str | None = None,
         *,
-        user_id: str | None = None,
-        agent_id: str | None = None,
-        run_id: str | None = None,
-        app_id: str | None = None,
         until: Moment = None,
         attrs: Mapping[str, Any] | None = None,
         reason: str = "",
+        **scope: Unpack[ScopeArgs],
     ) -> Report:
         """Correct a record. A new text makes a new record that takes the old one's place; the old one stays in history.
 
         until  it stopped being true then
         attrs  these keys are set; None as a value takes a key away
         """
-        view = self._view(user_id, agent_id, run_id, app_id)
-        old = self._one(view, id)
+        view = self._view(scope)
+        old = one(view, id)
         now = self._now()
         if old.retired is not None:
             raise ConflictError(
@@ -302,18 +312,15 @@ class Memory:
         target: str,
         *,
         weight: float = 1.0,
-        user_id: str | None = None,
-        agent_id: str | None = None,
-        run_id: str | None = None,
-        app_id: str | None = None,
+        **scope: Unpack[ScopeArgs],
     ) -> Report:
         """Tie two records of the scope: (source, "causes", target). Tying them again changes nothing."""
-        view = self._view(user_id, agent_id, run_id, app_id)
+        view = self._view(scope)
         tie = Link(source, relation, target, weight)
         if source == target:
             raise InputError(f"{source} cannot be tied to itself")
         for id_ in (source, target):
-            self._one(view, id_)
+            one(view, id_)
         change = Change("link", source, "tied by hand", links=(tie,), sources=(source, target))
         applied = self.store.apply(self._operation("link", view.scope, self._now(), {}), [change], {})
         return Report(applied.changes, applied.op)
@@ -324,10 +331,6 @@ class Memory:
         self,
         query: str,
         *,
-        user_id: str | None = None,
-        agent_id: str | None = None,
-        run_id: str | None = None,
-        app_id: str | None = None,
         top_k: int = 10,
         threshold: float | None = None,
         filters: Mapping[str, Any] | None = None,
@@ -337,6 +340,7 @@ class Memory:
         now: Moment = None,
         explain: bool = False,
         note_use: bool = True,
+        **scope: Unpack[ScopeArgs],
     ) -> Hits:
         """What bears on the query, best first.
 
@@ -349,7 +353,7 @@ class Memory:
         explain    put each channel's score, what was degraded and what was almost returned into `hits.trace`
         note_use   count this as a use of what was found, which keeps it from fading
         """
-        scope, rest = _scope_and_filters(user_id, agent_id, run_id, app_id, filters)
+        own, rest = _scope_and_filters(scope, filters)
         cue = Cue(
             text=_query(query),
             now=self._now() if now is None else parse_moment(now, self.zone, "now"),
@@ -359,9 +363,9 @@ class Memory:
             explain=explain,
         )
         self._check_model()
-        hits = self.system.search(self.store.view(scope), cue, self.embedder)
+        hits = self.system.search(self.store.view(own), cue, self.embedder)
         if note_use and not self.readonly and as_of is None:
-            self._note_uses(scope, hits)
+            self._note_uses(own, hits)
         return hits
 
     def context(
@@ -383,22 +387,14 @@ class Memory:
     def get(
         self,
         id: str,
-        *,
-        user_id: str | None = None,
-        agent_id: str | None = None,
-        run_id: str | None = None,
-        app_id: str | None = None,
+        **scope: Unpack[ScopeArgs],
     ) -> Engram:
         """One record, in view or not; NotFoundError if this scope has none of that id."""
-        return self._one(self._view(user_id, agent_id, run_id, app_id), id)
+        return one(self._view(scope), id)
 
     def list(
         self,
         *,
-        user_id: str | None = None,
-        agent_id: str | None = None,
-        run_id: str | None = None,
-        app_id: str | None = None,
         filters: Mapping[str, Any] | None = None,
         kinds: Sequence[str] | None = None,
         at: Moment = None,
@@ -407,27 +403,24 @@ class Memory:
         offset: int = 0,
         newest_first: bool = False,
         retired: bool = False,
+        **scope: Unpack[ScopeArgs],
     ) -> Sequence[Engram]:
         """Records in the order in which they happened. `retired` shows what left the view as well."""
-        scope, rest = _scope_and_filters(user_id, agent_id, run_id, app_id, filters)
+        own, rest = _scope_and_filters(scope, filters)
         want = self._want(kinds, rest, at, as_of, retired)
         bound = None if limit is None else _count("limit", limit)
         if not isinstance(offset, int) or offset < 0:
             raise InputError(f"offset is {offset!r}; it must be a whole number from 0")
-        return self.store.view(scope).select(want, bound, offset, newest_first)
+        return self.store.view(own).select(want, bound, offset, newest_first)
 
     def history(
         self,
         id: str,
-        *,
-        user_id: str | None = None,
-        agent_id: str | None = None,
-        run_id: str | None = None,
-        app_id: str | None = None,
+        **scope: Unpack[ScopeArgs],
     ) -> Sequence[Entry]:
         """Every change to a record, its predecessors and successors, oldest first."""
-        view = self._view(user_id, agent_id, run_id, app_id)
-        self._one(view, id)
+        view = self._view(scope)
+        one(view, id)
         chain, edge = {id}, [id]
         while edge:
             ends = {end for tie in view.links(edge, ("supersedes",)) for end in (tie.source, tie.target)}
@@ -439,15 +432,12 @@ class Memory:
         self,
         op: str | None = None,
         *,
-        user_id: str | None = None,
-        agent_id: str | None = None,
-        run_id: str | None = None,
-        app_id: str | None = None,
         limit: int = 50,
         verb: str | None = None,
+        **scope: Unpack[ScopeArgs],
     ) -> Sequence[Any]:
         """The operations, newest first; or the journal lines of one operation, in order."""
-        view = self._view(user_id, agent_id, run_id, app_id)
+        view = self._view(scope)
         if op is None:
             return view.operations(_count("limit", limit), verb)
         entries = view.journal(op=op, limit=1_000_000)
@@ -460,13 +450,10 @@ class Memory:
     def sleep(
         self,
         *,
-        user_id: str | None = None,
-        agent_id: str | None = None,
-        run_id: str | None = None,
-        app_id: str | None = None,
         dry_run: bool = False,
         since: Moment = None,
         progress: Progress = no_progress,
+        **scope: Unpack[ScopeArgs],
     ) -> Report:
         """Consolidate what came since the last sleep: merge, supersede, summarise, link, weaken; one transaction.
 
@@ -474,7 +461,7 @@ class Memory:
         since    look again at everything recorded from that moment on, instead of since the last sleep
         """
         start = time.perf_counter()
-        view = self._view(user_id, agent_id, run_id, app_id)
+        view = self._view(scope)
         now = self._now()
         self._flush_uses()
         self._check_model()
@@ -497,17 +484,13 @@ class Memory:
     def undo(
         self,
         op: str | None = None,
-        *,
-        user_id: str | None = None,
-        agent_id: str | None = None,
-        run_id: str | None = None,
-        app_id: str | None = None,
+        **scope: Unpack[ScopeArgs],
     ) -> Report:
-        """Take back one operation, a whole night among them; None takes the last that is not undone. Undo can be undone.
+        """Take back one operation, such as a whole night; None takes the last one. An undo can be undone.
 
         ConflictError if a later operation changed the same records: undo that one first. All of it or nothing.
         """
-        view = self._view(user_id, agent_id, run_id, app_id)
+        view = self._view(scope)
         done = view.operations(limit=1_000_000)
         if op is None:
             op = next((row["op"] for row in done if row["undone_by"] is None and row["verb"] != "undo"), None)
@@ -521,7 +504,7 @@ class Memory:
         entries = view.journal(op=op, limit=1_000_000)
         added = [entry.engram for entry in entries if entry.after.get("added")]
         now = self._now()
-        changes = reverse(entries, self._dependents(view, added), now)
+        changes = reverse(entries, dependents(view, added), now)
         operation = self._operation("undo", view.scope, now, {"op": op}, undoes=op, strict=True)
         applied = self.store.apply(operation, changes, {})
         return Report(applied.changes, applied.op)
@@ -532,25 +515,22 @@ class Memory:
         self,
         id: str | Iterable[str] | None = None,
         *,
-        user_id: str | None = None,
-        agent_id: str | None = None,
-        run_id: str | None = None,
-        app_id: str | None = None,
         filters: Mapping[str, Any] | None = None,
         subject: str | None = None,
         all: bool = False,
         reason: str = "",
+        **scope: Unpack[ScopeArgs],
     ) -> Report:
-        """Take records out of view, with what was derived from them alone. `undo` brings them back; `erase` is for good.
+        """Take records out of view, with what was derived from them alone; `undo` brings them back.
 
         id       one id or several
         filters  those that pass the filter
         subject  those that this name said, or that mention it
         all      everything in the scope
         """
-        scope, rest = _scope_and_filters(user_id, agent_id, run_id, app_id, filters)
-        view = self.store.view(scope)
-        chosen = self._chosen(view, id, rest, subject, all)
+        own, rest = _scope_and_filters(scope, filters)
+        view = self.store.view(own)
+        chosen = chosen_ids(view, id, parse(rest, self.zone), filters is not None, subject, all)
         now = self._now()
         changes = [
             Change(
@@ -561,50 +541,43 @@ class Memory:
                 guard={"retired": None},
                 sources=(id_,),
             )
-            for id_ in [*chosen, *self._dependents(view, chosen)]
+            for id_ in [*chosen, *dependents(view, chosen)]
         ]
-        applied = self.store.apply(self._operation("forget", scope, now, {}), changes, {})
+        applied = self.store.apply(self._operation("forget", own, now, {}), changes, {})
         return Report(applied.changes, applied.op)
 
     def erase(
         self,
         id: str | Iterable[str] | None = None,
         *,
-        user_id: str | None = None,
-        agent_id: str | None = None,
-        run_id: str | None = None,
-        app_id: str | None = None,
         filters: Mapping[str, Any] | None = None,
         subject: str | None = None,
         all: bool = False,
+        **scope: Unpack[ScopeArgs],
     ) -> Receipt:
         """Remove records for good, with all that was derived from them, and prove it: the files' bytes are scanned.
 
         Chosen as in `forget`, and what left the view counts too. The receipt says what went, what was looked for in
         which files, and whether it was found. This cannot be undone.
         """
-        scope, rest = _scope_and_filters(user_id, agent_id, run_id, app_id, filters)
-        view = self.store.view(scope)
-        chosen = self._chosen(view, id, rest, subject, all, retired=True)
+        own, rest = _scope_and_filters(scope, filters)
+        view = self.store.view(own)
+        chosen = chosen_ids(view, id, parse(rest, self.zone), filters is not None, subject, all, retired=True)
         self._uses.clear()
-        doomed = self._descendants(view, chosen)
+        doomed = descendants(view, chosen)
         needles = receipts.needles(doomed)
-        counts = self.store.erase(scope, chosen)
+        counts = self.store.erase(own, chosen)
         found = self.store.scan(needles)
-        return receipts.make(self._now(), scope, [engram.id for engram in doomed], counts, needles, found, self.store)
+        return receipts.make(self._now(), own, [engram.id for engram in doomed], counts, needles, found, self.store)
 
     # -- keep in order
 
     def stats(
         self,
-        *,
-        user_id: str | None = None,
-        agent_id: str | None = None,
-        run_id: str | None = None,
-        app_id: str | None = None,
+        **scope: Unpack[ScopeArgs],
     ) -> dict[str, Any]:
         """Counts by kind and state, sessions, speakers, first and last time, the model and the bytes on disk."""
-        view = self._view(user_id, agent_id, run_id, app_id)
+        view = self._view(scope)
         size = self.store.size()
         return {
             "scope": view.scope.to_dict(),
@@ -630,7 +603,7 @@ class Memory:
         return done
 
     def reembed(self, embedder: str | Path | Embedder | None = None, *, progress: Progress = no_progress) -> int:
-        """Change the embedder for good: new vectors are made beside the old, then swapped at once; resumes after a kill."""
+        """Change the embedder for good: new vectors beside the old, then a swap at once; resumes after a kill."""
         chosen = resolve_embedder(embedder)
         done = 0
         for done, total in self.store.reembed(
@@ -645,33 +618,27 @@ class Memory:
         self,
         path: str | Path,
         *,
-        user_id: str | None = None,
-        agent_id: str | None = None,
-        run_id: str | None = None,
-        app_id: str | None = None,
         format: Literal["jsonl", "markdown"] = "jsonl",
+        **scope: Unpack[ScopeArgs],
     ) -> int:
         """Write the scope's records: `jsonl` (a file, loses nothing) or `markdown` (a folder, for reading)."""
         from slowwave.formats.leave import export
 
-        return export(self._view(user_id, agent_id, run_id, app_id), Path(path), format)
+        return export(self._view(scope), Path(path), format)
 
     def import_(
         self,
         path: str | Path,
         *,
-        user_id: str | None = None,
-        agent_id: str | None = None,
-        run_id: str | None = None,
-        app_id: str | None = None,
         format: str | None = None,
         dry_run: bool = False,
         progress: Progress = no_progress,
+        **scope: Unpack[ScopeArgs],
     ) -> Any:
         """Take in another system's data, or slowwave's own export; format None guesses. Importing again is a no-op."""
         from slowwave.formats.arrive import arrive
 
-        return arrive(self, Path(path), Scope(user_id, agent_id, run_id, app_id), format, dry_run, progress)
+        return arrive(self, Path(path), scope_of(scope), format, dry_run, progress)
 
     def check(self) -> Sequence[str]:
         """What is wrong with the file; empty if nothing is."""
@@ -693,8 +660,8 @@ class Memory:
 
     # -- the parts
 
-    def _view(self, user_id: str | None, agent_id: str | None, run_id: str | None, app_id: str | None) -> View:
-        return self.store.view(Scope(user_id, agent_id, run_id, app_id))
+    def _view(self, scope: ScopeArgs) -> View:
+        return self.store.view(scope_of(scope))
 
     def _now(self) -> datetime:
         now = self.clock()
@@ -731,67 +698,6 @@ class Memory:
             retired=retired,
         )
 
-    def _one(self, view: View, id_: str) -> Engram:
-        if not isinstance(id_, str):
-            raise InputError(f"id is a {type(id_).__name__}; it must be a text")
-        found = view.get([id_])
-        if id_ not in found:
-            raise NotFoundError(f"no record {id_!r:.60} in {view.scope}")
-        return found[id_]
-
-    def _chosen(
-        self,
-        view: View,
-        id_: str | Iterable[str] | None,
-        filters: Mapping[str, Any] | None,
-        subject: str | None,
-        everything: bool,
-        retired: bool = False,
-    ) -> Sequence[str]:
-        """The ids that `forget` and `erase` are about; nothing is chosen by leaving everything out."""
-        given = [id_ is not None, filters is not None, subject is not None, everything]
-        if sum(given) != 1:
-            raise InputError(
-                "name exactly one of id, filters, subject, all: nothing is chosen by leaving all of them out"
-            )
-        if id_ is not None:
-            ids = [id_] if isinstance(id_, str) else [*id_]
-            for one in ids:
-                self._one(view, one)
-            return ids
-        where = filters
-        if subject is not None:
-            if not isinstance(subject, str) or not subject.strip():
-                raise InputError(f"subject is {subject!r:.60}; give a name")
-            where = {"OR": [{"speaker": subject}, {"text": {"icontains": subject}}]}
-        found = view.select(Want(where=parse(where, self.zone), retired=retired))
-        if subject is not None:
-            found = [engram for engram in found if receipts.mentions(engram, subject)]
-        return [engram.id for engram in found]
-
-    def _dependents(self, view: View, ids: Sequence[str]) -> Sequence[str]:
-        """Engrams in view that rest on nothing but these."""
-        gone, out, edge = set(ids), [], [*ids]
-        while edge:
-            made = {one for many in view.derived(edge).values() for one in many if one not in gone}
-            alone = [
-                engram.id
-                for engram in view.get(sorted(made)).values()
-                if engram.retired is None and gone.issuperset(engram.sources)
-            ]
-            gone.update(alone)
-            out += alone
-            edge = alone
-        return out
-
-    def _descendants(self, view: View, ids: Sequence[str]) -> Sequence[Engram]:
-        """These and all that was made from them, directly or not."""
-        all_, edge = dict.fromkeys(ids), [*ids]
-        while edge:
-            edge = [one for many in view.derived(edge).values() for one in many if one not in all_]
-            all_.update(dict.fromkeys(edge))
-        return list(view.get([*all_]).values())
-
     def _note_uses(self, scope: Scope, hits: Hits) -> None:
         from slowwave.ops.fading import half_life_after_use
 
@@ -823,24 +729,18 @@ def _zone(zone: str | tzinfo) -> tzinfo:
         raise InputError(f"zone is {zone!r}; give an IANA name such as Europe/London") from error
 
 
-def _scope_and_filters(
-    user_id: str | None,
-    agent_id: str | None,
-    run_id: str | None,
-    app_id: str | None,
-    filters: Mapping[str, Any] | None,
-) -> tuple[Scope, Mapping[str, Any] | None]:
+def _scope_and_filters(scope: ScopeArgs, filters: Mapping[str, Any] | None) -> tuple[Scope, Mapping[str, Any] | None]:
     """Scope fields named in `filters` count as arguments where those are left out, as mem0's users write them."""
-    given = {"user_id": user_id, "agent_id": agent_id, "run_id": run_id, "app_id": app_id}
     if filters is None:
-        return Scope(**given), None
+        return scope_of(scope), None
     if not isinstance(filters, Mapping):
         parse(filters)
+    given: dict[str, Any] = dict(scope)
     rest = dict(filters)
-    for name, value in given.items():
-        if value is None and isinstance(rest.get(name), str) and rest[name] != "*":
+    for name in SCOPE_FIELDS:
+        if given.get(name) is None and isinstance(rest.get(name), str) and rest[name] != "*":
             given[name] = rest.pop(name)
-    return Scope(**given), rest
+    return scope_of(given), rest
 
 
 def _query(query: str) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from datetime import UTC, datetime
 from types import MappingProxyType
-from typing import Any, Literal, overload
+from typing import Any, Literal, TypedDict, overload
 
 from slowwave.errors import InputError, ScopeError
 
@@ -57,6 +57,23 @@ class Scope:
 
     def __str__(self) -> str:
         return " ".join(f"{name}={value}" for name, value in self.to_dict().items())
+
+
+class ScopeArgs(TypedDict, total=False):
+    """The scope as keyword arguments of every verb of Memory."""
+
+    user_id: str | None
+    agent_id: str | None
+    run_id: str | None
+    app_id: str | None
+
+
+def scope_of(given: Mapping[str, Any]) -> Scope:
+    """Keyword arguments -> a Scope; an unknown name is a ScopeError: a misspelt scope must not widen a search."""
+    unknown = [name for name in given if name not in SCOPE_FIELDS]
+    if unknown:
+        raise ScopeError(f"there is no argument {', '.join(unknown)}; a scope is named by {', '.join(SCOPE_FIELDS)}")
+    return Scope(**given)
 
 
 @dataclass(frozen=True, slots=True)

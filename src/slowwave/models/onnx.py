@@ -97,7 +97,7 @@ class OnnxEmbedder:
                     str(self._model_file), options, providers=["CPUExecutionProvider"]
                 )
                 tokenizer = Tokenizer.from_file(str(self._tokenizer_file))
-            except Exception as error:  # noqa: BLE001 - onnxruntime and tokenizers raise bare Exceptions
+            except Exception as error:
                 raise ModelError(f"cannot load the encoder {self._model_file}: {error}") from error
             tokenizer.no_padding()
             tokenizer.enable_truncation(self.max_tokens)

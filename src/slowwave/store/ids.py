@@ -1,6 +1,7 @@
 """Names of records: ids that sort by the moment they were made, and keys that say when two items are the same.
 
-An id is 48 bits of milliseconds and 80 bits of chance, in Crockford's base 32. The layout is that of ULID (https://github.com/ulid/spec), monotone within a process.
+An id is 48 bits of milliseconds and 80 bits of chance, in Crockford's base 32. The layout is that of ULID
+(https://github.com/ulid/spec), monotone within a process.
 """
 
 from __future__ import annotations

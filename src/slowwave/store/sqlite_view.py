@@ -180,8 +180,8 @@ class SqliteView(View):
 
     def rows(self, ns: Sequence[int]) -> dict[int, Row]:
         found = self._rows(
-            "SELECT e.n, e.kind, e.text, e.at, e.until, e.recorded, e.retired, e.strength, e.session, e.turn, e.speaker, "
-            f"e.scope FROM {TABLES} WHERE {self._scope} AND e.n IN (SELECT value FROM json_each(?))",
+            "SELECT e.n, e.kind, e.text, e.at, e.until, e.recorded, e.retired, e.strength, e.session, e.turn, "
+            f"e.speaker, e.scope FROM {TABLES} WHERE {self._scope} AND e.n IN (SELECT value FROM json_each(?))",
             [json.dumps([int(n) for n in ns])],
         )
         return {row[0]: Row(*row) for row in found}
