@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
+import time
 from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
 import pytest
 
+from slowwave.errors import FormatError
 from slowwave.formats.front_matter import parse, split_note, write
 from slowwave.formats.split import pieces
 from slowwave.formats.times import instant, written
@@ -99,6 +102,7 @@ def test_the_subset_of_yaml(source, value):
 def test_front_matter_that_is_written_is_read_back():
     values = {"a": "x # y: [z]", "b": {"user_id": "ana # 1"}, "c": [1, "two"], "d": None, "e": 'say "hi"'}
     assert split_note(write(values) + "body") == (values, "body")
+    assert split_note("---\n---\nbody") == ({}, "body")
     assert split_note("no front matter\n---\n") == ({}, "no front matter\n---\n")
 
 
@@ -186,3 +190,29 @@ def test_what_is_no_time_is_none(value):
 def test_dates_written_for_people(text):
     found = written(text, UTC)
     assert found == (datetime(2023, 5, 3, tzinfo=UTC), len(text))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "# a" + " " * 100_000 + "b",
+        "---\n" + "a: [" * 20_000,
+        "[[" * 50_000,
+        "```\n" * 20_000,
+        "2023-05-08 " + " " * 100_000 + ":",
+        "Monday" + " " * 100_000,
+        "A" * 100_000 + ": b",
+        "1." * 50_000,
+    ],
+    ids=range(8),
+)
+@pytest.mark.parametrize("suffix", ["md", "txt"])
+def test_long_odd_lines_are_read_in_linear_time(reading, tmp_path, text, suffix):
+    path = tmp_path / f"odd.{suffix}"
+    path.write_text(f"2023-05-08 first\n\n{text}\n\n2023-05-09 last", "utf-8")
+    (tmp_path / f"odd2.{suffix}").write_text(text, "utf-8")
+    begin = time.perf_counter()
+    reading(path, {"md": "markdown", "txt": "text"}[suffix])
+    with contextlib.suppress(FormatError):
+        reading(tmp_path / f"odd2.{suffix}", {"md": "markdown", "txt": "text"}[suffix])
+    assert time.perf_counter() - begin < 5  # a regular expression that backtracks would take minutes

@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-FENCE = re.compile(r"\A---[ \t]*\n(.*?)(?:^|\n)(?:---|\.\.\.)[ \t]*(?:\n|\Z)", re.DOTALL)
+FENCE = re.compile(r"\A---[ \t]*\n(.*?)(?<=\n)(?:---|\.\.\.)[ \t]*(?:\n|\Z)", re.DOTALL)
 KEY = re.compile(r"^(?P<key>[^\s:#\"'\[{-][^:\n]*?|\"[^\"]+\")\s*:(?:[ \t]+(?P<value>.*))?$")
 NUMBER = re.compile(r"-?(?:0|[1-9]\d*)(?:\.\d+)?")
 

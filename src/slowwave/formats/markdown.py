@@ -28,7 +28,7 @@ from slowwave.records import KINDS, Item
 
 SUFFIXES = (".md", ".markdown", ".mdown")
 DATE_KEYS = ("date", "created", "created_at", "date_created", "datetime", "day")
-HEADING = re.compile(r"^ {0,3}(#{1,6})[ \t]+(.+?)[ \t]*#*$")
+HEADING = re.compile(r"^ {0,3}(#{1,6})[ \t]+(\S.*)$")
 CODE = re.compile(r"^ {0,3}(```|~~~)")
 WIKILINK = re.compile(r"!?\[\[([^\[\]|#^]+)(?:[#^][^\[\]|]*)?(?:\|[^\[\]]*)?\]\]")
 TAG = re.compile(r"(?<![\w#/&])#([^\W\d_][\w/-]*)")
@@ -38,7 +38,6 @@ NAME_DATE = re.compile(r"(?<!\d)(\d{4})[-_.]?(\d{2})[-_.]?(\d{2})(?!\d)")
 @dataclass(slots=True)
 class _Section:
     heading: str = ""
-    level: int = 0
     lines: list[str] = field(default_factory=list)
 
 
@@ -150,7 +149,7 @@ def _sections(body: str) -> Iterator[_Section]:
         if heading:
             if section.lines:
                 yield section
-            section = _Section(heading[2].strip(), len(heading[1]), [line])
+            section = _Section(heading[2].rstrip().rstrip("#").rstrip() or "#", [line])
         elif line.strip() or section.lines:
             section.lines.append(line)
     if section.lines:
