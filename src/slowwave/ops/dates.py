@@ -296,6 +296,8 @@ class Reader(Single):
                 else None
             )
         found = self.time(j)
+        if found is None and self.at(i) not in WEEKDAY_WORDS and self.event_stop(j, True) is not None:
+            return Found(None, j)  # "the weekend after our trip" is no weekend that could be told without the trip
         if found is None or (relation == "of" and most):
             return None
         if found.span is None:
