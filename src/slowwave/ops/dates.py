@@ -329,7 +329,7 @@ class Reader(Single):
         relation = RELATIONS.get(self.at(j + 1))
         if self.at(j + 1) == "prior" and self.at(j + 2) == "to":
             return unit, fewest, most, "before", j + 3
-        if self.at(j + 1) == "from" and most:
+        if self.at(j + 1) == "from" and most and self.at(j + 2) != "now":
             relation = "after"
         if relation is None or relation in ("since", "during"):
             return None
