@@ -12,6 +12,7 @@ import time
 import zoneinfo
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta, tzinfo
 from pathlib import Path
 from types import MappingProxyType, TracebackType
@@ -465,16 +466,16 @@ class Memory:
         now = self._now()
         self._flush_uses()
         self._check_model()
-        last = view.cursor(self.system.name)
+        cursor = view.cursor(self.system.name)
         if since is not None:
-            moment = parse_moment(since, self.zone, "since")
-            first = view.select(Want(where=parse({"recorded": {"gte": moment}}), retired=True))
-            last = min([last, *(n - 1 for n in view.numbers([engram.id for engram in first]).values())])
+            where = parse({"recorded": {"gte": parse_moment(since, self.zone, "since")}})
+            again = view.numbers([engram.id for engram in view.select(Want(where=where, retired=True))])
+            cursor = replace(cursor, last=min([cursor.last, *(n - 1 for n in again.values())]))
         params = {"half_life_days": self.half_life_days}
-        dream = self.system.sleep(Night(view, last, now, self.embedder, progress, params))
+        dream = self.system.sleep(Night(view, cursor, now, self.embedder, progress, params))
         if dry_run:
             return Report(dream.changes, None, time.perf_counter() - start, notes=dream.notes)
-        operation = self._operation("sleep", view.scope, now, params, cursor=(str(view.scope), dream.last))
+        operation = self._operation("sleep", view.scope, now, params, cursor=dream.cursor)
         progress("write", 0, len(dream.changes))
         applied = self.store.apply(operation, dream.changes, dream.index)
         notes = [*dream.notes, *(f"set aside: {change.verb} {change.id}: {why}" for change, why in applied.refused)]

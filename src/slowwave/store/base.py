@@ -21,6 +21,14 @@ from slowwave.store.vectors import Found
 
 
 @dataclass(frozen=True, slots=True)
+class Cursor:
+    """How far a system has looked in a scope: the last row number it has seen, and what it wants to remember itself."""
+
+    last: int = 0
+    state: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class Operation:
     """What is about to be done, as the journal will name it.
 
@@ -29,7 +37,7 @@ class Operation:
     model   the language model that took part, or ""
     undoes  the operation that this one takes back
     strict  a change that is refused takes the whole operation back, with a ConflictError
-    cursor  (reader's scope as text, system, last row number seen): where the next sleep goes on
+    cursor  where the next sleep of this system goes on
     """
 
     id: str
@@ -39,7 +47,7 @@ class Operation:
     system: str = "default"
     model: str = ""
     params: Mapping[str, Any] = field(default_factory=dict)
-    cursor: tuple[str, int] | None = None
+    cursor: Cursor | None = None
     undoes: str | None = None
     strict: bool = False
 
@@ -202,6 +210,14 @@ class View(ABC):
         """Vectors of the current model by row number."""
 
     @abstractmethod
+    def find_origin(self, origins: Sequence[str]) -> dict[str, list[Engram]]:
+        """Records in view by their origin, in the order of recording."""
+
+    @abstractmethod
+    def nearest_older(self, ns: Sequence[int], k: int) -> dict[int, list[tuple[int, float]]]:
+        """For each of these rows the k nearest of lower row number, by the cosine that `dense` uses, best first."""
+
+    @abstractmethod
     def numbers(self, ids: Sequence[str]) -> dict[str, int]:
         """Row numbers by id."""
 
@@ -226,8 +242,8 @@ class View(ABC):
         """Operations, newest first, with how many changes each made."""
 
     @abstractmethod
-    def cursor(self, system: str) -> int:
-        """The last row number that a sleep of this system and scope has seen; 0 before the first."""
+    def cursor(self, system: str) -> Cursor:
+        """How far the sleeps of this system and scope have looked."""
 
     @abstractmethod
     def stats(self) -> dict[str, Any]:

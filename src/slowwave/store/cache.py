@@ -76,6 +76,20 @@ class VectorCache:
         scores = held.index.scores(query - held.centre, list(ns))
         return {n: float(score) for n, score in zip(ns, scores, strict=True) if not np.isnan(score)}
 
+    def nearest_older(self, scope: Scope, ns: Sequence[int], k: int) -> dict[int, list[tuple[int, float]]]:
+        """For each of these rows the k nearest of lower row number, best first."""
+        held = self._current(scope)
+        if held is None:
+            return {}
+        out: dict[int, list[tuple[int, float]]] = {}
+        vectors = self.store.view(scope).vectors(list(ns))
+        for n, vector in vectors.items():
+            query = _centred(vector[None, :], held.centre)[0]
+            found = held.index.search(query, 4 * k, None)
+            pairs = zip(found.ids.tolist(), found.scores.tolist(), strict=True)
+            out[n] = [(m, score) for m, score in pairs if m < n][:k]
+        return out
+
     def clear(self) -> None:
         """Forget every vector."""
         with self._lock:

@@ -75,7 +75,8 @@ CREATE INDEX journal_op ON journal (op);
 CREATE INDEX journal_engram ON journal (engram);
 
 CREATE TABLE cursors (
-    scope TEXT NOT NULL, system TEXT NOT NULL, last INTEGER NOT NULL, PRIMARY KEY (scope, system)
+    scope TEXT NOT NULL, system TEXT NOT NULL, last INTEGER NOT NULL, state TEXT NOT NULL,
+    PRIMARY KEY (scope, system)
 ) STRICT, WITHOUT ROWID;
 
 -- What follows is derived from the tables above and can be remade by `slowwave rebuild`.

@@ -78,6 +78,10 @@ class SqliteStore(Store):
         """The scores that `nearest` would give these rows."""
         return self._cache.cosines(scope, query, ns)
 
+    def nearest_older(self, scope: Scope, ns: Sequence[int], k: int) -> dict[int, list[tuple[int, float]]]:
+        """For each row the nearest of lower row number."""
+        return self._cache.nearest_older(scope, ns, k)
+
     def holds(self, piece: str) -> bool:
         like = "instr(lower(e.text || ' ' || e.attrs || ' ' || ifnull(e.origin, '') || ' ' || e.id || "
         like += "' ' || s.user_id || ' ' || s.agent_id || ' ' || s.run_id || ' ' || s.app_id), lower(?)) > 0"

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from slowwave.records import SCOPE_FIELDS, Engram, Link, Scope
-from slowwave.store.base import Entry, Row, View, Want
+from slowwave.store.base import Cursor, Entry, Row, View, Want
 from slowwave.store.clock import from_micros, to_micros
 from slowwave.store.sqlite_rows import (
     COLUMNS,
@@ -96,6 +96,22 @@ class SqliteView(View):
             engrams = self.engrams([n for _, n in pairs])
             out.update({content: engrams[n] for content, n in pairs})
         return out
+
+    def find_origin(self, origins: Sequence[str]) -> dict[str, list[Engram]]:
+        out: dict[str, list[Engram]] = {}
+        for place in self._rows(f"SELECT s.n FROM scopes s WHERE {self._scope}", []):
+            found = self._engrams(
+                "e.retired IS NULL AND e.scope = ? AND e.origin IN (SELECT value FROM json_each(?))",
+                [place[0], json.dumps(list(origins))],
+                None,
+                "ORDER BY e.n",
+            )
+            for engram in found.values():
+                out.setdefault(engram.origin or "", []).append(engram)
+        return out
+
+    def nearest_older(self, ns: Sequence[int], k: int) -> dict[int, list[tuple[int, float]]]:
+        return self.store.nearest_older(self.scope, ns, k)
 
     def numbers(self, ids: Sequence[str]) -> dict[str, int]:
         return dict(
@@ -281,9 +297,11 @@ class SqliteView(View):
             for row in rows
         ]  # fmt: skip
 
-    def cursor(self, system: str) -> int:
-        rows = self.store.read("SELECT last FROM cursors WHERE scope = ? AND system = ?", [str(self.scope), system])
-        return int(rows[0][0]) if rows else 0
+    def cursor(self, system: str) -> Cursor:
+        rows = self.store.read(
+            "SELECT last, state FROM cursors WHERE scope = ? AND system = ?", [str(self.scope), system]
+        )
+        return Cursor(int(rows[0][0]), json.loads(rows[0][1])) if rows else Cursor()
 
     def stats(self) -> dict[str, Any]:
         kinds = self._rows(

@@ -57,10 +57,10 @@ class Writer:
         for (_, _), (session, turns) in self._sessions.items():
             self.sql("UPDATE sessions SET turns = ? WHERE n = ?", (turns, session))
         if self.operation.cursor is not None:
-            system, last = self.operation.system, self.operation.cursor[1]
+            cursor = self.operation.cursor
             self.sql(
-                "INSERT INTO cursors VALUES (?, ?, ?) ON CONFLICT (scope, system) DO UPDATE SET last = excluded.last",
-                (self.operation.cursor[0], system, last),
+                "INSERT OR REPLACE INTO cursors VALUES (?, ?, ?, ?)",
+                (str(self.operation.scope), self.operation.system, cursor.last, pack(dict(cursor.state))),
             )
         if self.operation.undoes is not None and self.done:
             self.sql("UPDATE operations SET undone_by = ? WHERE id = ?", (self.op_id, self.operation.undoes))

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 from slowwave.models.base import Embedder, Vectors
 from slowwave.records import Change, Engram, Hits
-from slowwave.store.base import Index, View, Want
+from slowwave.store.base import Cursor, Index, View, Want
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,14 +38,14 @@ class Night:
     """What a sleep works on.
 
     view       the records of the sleeper's scope
-    since      row number of the last record that an earlier night of this system has seen
+    since      how far the earlier nights of this system have looked
     now        the moment of sleeping
     embedder   None if there is none at hand
     progress   called with (stage, done, total)
     """
 
     view: View
-    since: int
+    since: Cursor
     now: datetime
     embedder: Embedder | None
     progress: Callable[[str, int, int], None]
@@ -54,11 +54,11 @@ class Night:
 
 @dataclass(frozen=True, slots=True)
 class Dream:
-    """What a night proposes: changes in order, the index entries of the engrams it adds, and how far it has looked."""
+    """What a night proposes: changes in order, the index entries of what it adds, and how far it has looked."""
 
     changes: tuple[Change, ...]
     index: Mapping[str, Index]
-    last: int
+    cursor: Cursor
     notes: tuple[str, ...] = ()
 
 
