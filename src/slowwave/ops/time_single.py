@@ -223,6 +223,8 @@ class Single(Written):
             j += 2
         if ahead:
             j += self.at(j) == "time"
+            if (unit == "day" and most == 1) or self.lean(i) < 0:  # "twice in a day", "we finished in three days"
+                return None
             if unit in ("minute", "hour") or self.at(j) in ("ago", "before") or not self.closes(j) or self.negated(i):
                 return None
             return Found(away(self.now, fewest, most, unit, 1), j)

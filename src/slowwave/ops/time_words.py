@@ -22,10 +22,12 @@ class Found(NamedTuple):
 
 
 def listed(words: str) -> list[str]:
+    """Words apart, in their order."""
     return words.split()
 
 
 def words_of(words: str) -> frozenset[str]:
+    """Words apart, as a set."""
     return frozenset(words.split())
 
 
@@ -74,7 +76,7 @@ PARTS_OF = {"beginning": 0, "start": 0, "middle": 1, "end": 2}
 # Words before a month's or season's name that make it a time, and words after a name that let it stand alone.
 LEADS = words_of(
     "in since until till by during before after from of early mid late last next this past through throughout around "
-    "between over late- - for circa about"
+    "between over - for circa about"
 )
 LOW_LEADS = words_of("in since until till by during before after early mid late last next between from")
 FOLLOWS = words_of(
@@ -162,6 +164,7 @@ class Tokens:
 
     @property
     def today(self) -> datetime:
+        """The midnight that the reference's day begins with."""
         return self.now.replace(hour=0, minute=0, second=0, microsecond=0)
 
     def at(self, i: int) -> str:
