@@ -6,7 +6,7 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
-from slowwave.ops.words import word_set
+from slowwave.ops.words import MONTHS, WEEKDAYS, word_set
 
 # Words that tell nothing about what is looked for; "t", "s", "re" is what a tokenizer leaves of "don't", "it's".
 STOP_WORDS = word_set(
@@ -19,11 +19,14 @@ STOP_WORDS = word_set(
 )
 USER_ROLES = word_set("user human me customer client")
 ASSISTANT_ROLES = word_set("assistant ai bot agent model system chatbot")
+_NO_NAMES = STOP_WORDS | MONTHS | WEEKDAYS
 COMMON_SHARE = 0.2  # a word in more records than this tells little, and its list is long to read
 MAX_TERMS = 24
 
 _WORD = re.compile(r"[^\W_]+")
 _CAPITAL = re.compile(r"(?<![\w'’])[^\W\d_a-z][\w'’.-]*")
+_OPENING = re.compile(r"(?:^|[.!?:;]\s|[\n\"“])\s*$")
+_FOLLOWS = re.compile(r"\s+[^\W\d_a-z]")
 _POSSESSIVE = re.compile(r"['’]s?$")
 _FIRST_PERSON = re.compile(r"\b(?:I|i|my|My|me|mine|myself)\b")
 _REMIND_ME = re.compile(r"\b(?:remind|tell|show|give|help) me\b", re.I)
@@ -128,9 +131,15 @@ def speaker_match(speaker: str | None, analysis: QueryAnalysis) -> float:
 
 
 def _names(query: str) -> list[str]:
-    """Capitalised words, without those that are capitalised for opening a sentence and are stop words."""
-    found = [_POSSESSIVE.sub("", match.group()).rstrip(".-") for match in _CAPITAL.finditer(query)]
-    return [name for name in dict.fromkeys(found) if len(name) > 1 and name.lower() not in STOP_WORDS]
+    """Capitalised words but months and weekdays; one that opens a sentence only if another follows: "Ana Diaz"."""
+    found: list[str] = []
+    for match in _CAPITAL.finditer(query):
+        name = _POSSESSIVE.sub("", match.group()).rstrip(".-’'")
+        opens = _OPENING.search(query[: match.start()]) is not None
+        named = len(name) > 1 and name.lower() not in _NO_NAMES
+        if named and (not opens or _FOLLOWS.match(query, match.end())):
+            found.append(name)
+    return list(dict.fromkeys(found))
 
 
 def _speakers(query: str, words: Sequence[str], speakers: Collection[str]) -> tuple[str, ...]:
@@ -139,8 +148,10 @@ def _speakers(query: str, words: Sequence[str], speakers: Collection[str]) -> tu
     people = [name for name in speakers if name.lower() not in roles]
     parts = {name: _WORD.findall(name.lower()) for name in people}
     found = {name for name in people if parts[name] and (parts[name][0] in present or set(parts[name]) <= present)}
-    for short in _names(query):
-        fits = [name for name in people if len(short) >= 3 and name.lower().startswith(short.lower())]
+    for short in _CAPITAL.findall(query):
+        fits = [
+            name for name in people if len(short) >= 3 and name.lower().startswith(_POSSESSIVE.sub("", short.lower()))
+        ]
         if len(fits) == 1:
             found.add(fits[0])
     if not found:  # "what did I tell you about Ana" is about Ana where she speaks herself
