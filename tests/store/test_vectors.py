@@ -242,6 +242,7 @@ class IndexAgainstDictionary(RuleBasedStateMachine):
         ids, vectors = self.index.rows()
         assert len(self.index) == len(self.there)
         assert set(ids.tolist()) == self.there
+        assert np.array_equal(self.index.ids(), ids)
         assert np.array_equal(vectors, self.rows[ids])
         assert np.allclose(self.index.scores(self.rows[0], ids), vectors @ self.rows[0], atol=1e-6)
 

@@ -138,7 +138,7 @@ class AnnSidecar:
     def ids(self) -> Ids:
         """The row numbers it holds, ascending."""
         state = self._state
-        return np.sort(np.concatenate([state.own, state.fresh.rows()[0]]))
+        return np.sort(np.concatenate([state.own, state.fresh.ids()]))
 
     def differs(self, ids: ArrayLike) -> tuple[Ids, Ids]:
         """The rows to add and the rows to remove, so that it holds exactly these row numbers."""
@@ -173,7 +173,7 @@ class AnnSidecar:
                 self._state = self._empty()
                 return Standing("unusable", f"it has row {top}, the database ends at {highest}: not of one history")
             self._state = state
-            held, top = len(self), max(top, int(state.fresh.rows()[0].max(initial=-1)))
+            held, top = len(self), max(top, int(state.fresh.ids().max(initial=-1)))
             if (held, top) == (count, highest):
                 return Standing("current", f"{held} rows, as in the database", held, top)
             return Standing("stale", f"{held} of {count} rows, up to {top} of {highest}", held, top)

@@ -240,6 +240,11 @@ class ExactIndex:
         out[there] = self._floats(table, slots[there]) @ unit
         return out
 
+    def ids(self) -> Ids:
+        """The row numbers in it, in the order of adding."""
+        table = self._table
+        return table.ids[_live(table)]
+
     def rows(self) -> tuple[Ids, Floats]:
         """A copy of everything: (n,) row numbers and (n, dim) float32 vectors."""
         table = self._table
