@@ -40,9 +40,9 @@ class Weights:
     lexical_peak: float = 4.0
     lend: float = 0.5
     answer: float = 0.5
-    after_dense: float = 0.1
+    after_dense: float = 0.2
     full_below: float = 60.0
-    speaker: float = 1.2
+    speaker: float = 1.5
     time: float = 1.5
     question: float = 0.5
     session: float = 0.2
