@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from slowwave.ops import words
+from slowwave.ops.statements import Statement, statements
 from slowwave.ops.words import Token, stem, word_set
 
 Outcome = Literal["new", "restates", "refines", "supersedes", "contradicts", "unsure"]
@@ -47,7 +48,8 @@ ATTRIBUTES = frozenset(
     for w in word_set(
         "name surname nickname age height weight size address email mail number phone password passcode pin code "
         "username handle job position title role salary wage rent price cost budget rate fee deadline meeting "
-        "appointment interview flight train departure arrival checkup exam class lesson rehearsal wedding party event "
+        "appointment interview flight train departure arrival checkup exam class lesson rehearsal wedding party "
+        "event "
         "session shift status address office desk room floor seat hometown birthday birthplace anniversary employer "
         "boss manager supervisor doctor dentist therapist landlord wife husband spouse fiance fiancee partner "
         "girlfriend boyfriend mother father colour favourite goal limit diet major university school college "
@@ -66,7 +68,7 @@ STATIVE = {
     for verb, after in words.word_table(
         "live: in at on near; work: at for as in; study: at; weigh:; cost:; sit: on in at; start: at on; begin: at "
         "on; end: at on; open: at on; close: at on; earn:; pay:; drive:; wake: at; stay: at in; teach: at; belong: "
-        "to; report: to; have:; get:; own:; need:; name:; marry: to; engage: to; date:; leave: at on; run: on; base: "
+        "to; report: to; have:; get:; own:; need:; marry: to; engage: to; date:; leave: at on; run: on; base: "
         "in at; schedule: for on at; set: for to at on; due: on at by; locate: in at on; use:; play: for; support:; "
         "age:; turn:; meet: on at; fly: on at; depart: at on"
     ).items()
@@ -103,6 +105,7 @@ _CORRECTION = re.compile(
     r"i made a mistake|i misspoke|it turns out(?: that)?)\b[,:;.\s]*",
     re.I,
 )
+_OF = re.compile(r"^\W*the (\w+) of (my|our|his|her|their|\w+'s) (\w+) (is|are)\b", re.I)
 _PREFACE = re.compile(
     r"^\W*(?:(?:by the way|btw|fyi|just so you know|for the record|"
     r"(?:as|like) (?:i|you) (?:said|mentioned|know|told you)(?: before| earlier)?|"
@@ -118,7 +121,8 @@ _POSTFACE = re.compile(
 )
 _ASKS = re.compile(
     r"\?\W*$|^\W*(?:(?:what|who|whom|whose|where|when|why|how|which)\b(?! a\b)|"
-    r"(?:do|does|did|can|could|would|will|should|are|is|have|has|am|was|were)\s+(?:i|you|he|she|it|we|they|the|my|your|there|any)\b)",
+    r"(?:do|does|did|can|could|would|will|should|are|is|have|has|am|was|were)\s+(?:i|you|he|she|it|we|they|the|my|"
+    r"your|there|any)\b)",
     re.I,
 )
 _QUOTES = re.compile(
@@ -154,10 +158,59 @@ def compare(old: str, new: str, cosine: float = 1.0, alike: float = ALIKE) -> Co
     """
     a, b = _parse(old), _parse(new)
     outcome = _decide(a, b)
+    if outcome.outcome in ("new", "unsure") and a.content and b.content:
+        outcome = _by_attribute(old, new, a, b) or outcome
     stated = all(p.content and not (p.past or p.asks or p.unreal) for p in (a, b))
     if outcome.outcome == "new" and cosine >= alike and stated:
         return Comparison("unsure", outcome.changed, f"alike (cosine {cosine:.2f}), but {outcome.reason}")
     return outcome
+
+
+def _by_attribute(old: str, new: str, a: _Parse, b: _Parse) -> Comparison | None:
+    """Other words for one attribute of one subject ("I live in Rome", "my home is in Oslo"); None if there are none."""
+    if a.asks or b.asks or a.unreal or b.unreal or max(len(a.aligned), len(b.aligned)) > MAX_TOKENS:
+        return None
+    stated_a, stated_b = statements(old), statements(new)
+    if len(stated_a) != 1 or len(stated_b) != 1:
+        return None
+    was, now = stated_a[0], stated_b[0]
+    if (was.subject, was.attribute) != (now.subject, now.attribute) or was.about_past or now.about_past:
+        return None
+    changed = ((was.value, now.value),)
+    if _value_key(was) == _value_key(now):
+        if was.polarity and not now.polarity:
+            return Comparison("supersedes", changed, f"{was.attribute} {was.value!r} has since ended")
+        if was.polarity == now.polarity and not b.past and not _beside(new, now) and not _beside(old, was):
+            return Comparison("restates", reason=f"the same {was.attribute} in other words")
+        return None
+    if not (was.polarity and now.polarity and was.single_valued and now.single_valued):
+        return None
+    if now.attribute in ONCE and not b.corrects:
+        return Comparison("contradicts", changed, f"two values of {now.attribute}, which does not change")
+    return Comparison("supersedes", changed, f"{now.attribute} {was.value!r} has become {now.value!r}")
+
+
+ONCE = word_set("origin birth name mother father mom mum dad")
+
+
+def _value_key(statement: Statement) -> tuple[str, ...]:
+    kept = (
+        t for t in words.tokens(statement.value) if t.kind not in ("article", "filler", "cue") and t.key not in ASIDE
+    )
+    return tuple(t.surface.lower() if t.kind == "name" or t.surface.istitle() else t.key for t in kept)
+
+
+def _beside(text: str, statement: Statement) -> bool:
+    """Whether the text says more than the statement that was read off it."""
+    rest = _POSTFACE.sub("", _PREFACE.sub("", text[: statement.span[0]] + " . " + text[statement.span[1] :]))
+    return any(
+        t.kind in ("word", "name", "number", "person", "negation") and t.key not in ASIDE for t in words.tokens(rest)
+    )
+
+
+ASIDE = frozenset(
+    stem(w) for w in ("month", "profession")
+)  # "a month", "by profession": said in the words beside a value
 
 
 def _decide(a: _Parse, b: _Parse) -> Comparison:
@@ -219,7 +272,7 @@ def _addition(
         return Comparison("unsure", changed, f"the added words {added!r} may turn the sense")
     if _joins(extra[0]) and after and not _joins(after[0]):
         return Comparison("unsure", changed, f"the added words {added!r} may turn the sense")
-    if not _joins(extra[0]) and not (after == () and before and before[-1].kind == "be"):
+    if not _joins(extra[0]) and not (not after and before and before[-1].kind == "be"):
         return Comparison("unsure", changed, f"the added words {added!r} may name another thing")
     return Comparison("refines", changed, f"says the same and adds {added!r}")
 
@@ -424,7 +477,7 @@ def _parse(text: str) -> _Parse:
     asks = bool(_ASKS.search(text)) and not _PREFACE.match(text)
     text = _POSTFACE.sub("", _PREFACE.sub("", text))
     corrects = bool(_CORRECTION.match(text))
-    text = _CORRECTION.sub("", text)
+    text = _OF.sub(r"\2 \3 \1 \4", _CORRECTION.sub("", text))
     unreal = bool(_QUOTES.search(text))
     plain = words.expand(text)
     stopped, began = bool(_ENDED.search(plain)), bool(_BEGAN.search(plain))
@@ -452,6 +505,13 @@ def _parse(text: str) -> _Parse:
         unreal = unreal or (token.kind != "name" and (low in words.MODALS or token.key in words.MODALS))
         if token.kind in ("article", "cue") or (token.kind == "filler" and low != "and"):
             continue
+        if low == "new" and aligned and any(t.key in ATTRIBUTES for t in toks[i + 1 : i + 4]):
+            cue = True  # "my new phone number": the older number is no more
+            continue
+        if token.key == "phone" and following is not None and following.key == "number":
+            continue
+        if low == "called" and any(t.kind == "person" or t.kind == "name" for t in toks[max(0, i - 1) : i]):
+            past = True  # "Anna called Tom", not "a dog called Rex"
         aligned.append(token)
     aligned = _inverted(aligned)
     content = tuple(
@@ -503,7 +563,9 @@ def _inverted(aligned: list[Token]) -> list[Token]:
     at = [i for i, t in enumerate(aligned) if t.kind == "be"]
     if len(at) == 1 and 0 < at[0] <= 3 and not any(t.kind == "person" for t in aligned[: at[0]]):
         rest = aligned[at[0] + 1 :]
-        if len(rest) > 1 and rest[0].kind == "person" and rest[0].surface.lower() in POSSESSIVES:
+        attribute = any(t.key in ATTRIBUTES for t in rest)
+        owned = attribute and rest[0].kind == "name"
+        if len(rest) > 1 and (owned or (rest[0].kind == "person" and rest[0].surface.lower() in POSSESSIVES)):
             return [*rest, aligned[at[0]], *aligned[: at[0]]]
     return aligned
 

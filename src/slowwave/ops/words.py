@@ -42,7 +42,8 @@ FILLERS = word_set(
 )
 CUES = word_set("now currently nowadays today presently lately recently instead anymore")
 MODALS = word_set(
-    "if would could might may maybe perhaps probably wish hope should want wanna plan intend consider suppose imagine "
+    "if would could might may maybe perhaps probably wish hope should want wanna plan intend consider suppose "
+    "imagine "
     "pretend dream will gonna think guess unless whether try can must shall expect likely"
 )
 CONTRASTS = word_set(
@@ -85,7 +86,8 @@ _IRREGULAR = {
         "slept; drink: drank drunk; grow: grew grown; spend: spent; send: sent; build: built; become: became; come: "
         "came; hear: heard; lend: lent; pay: paid; swim: swam swum; sing: sang sung; fall: fell fallen; hold: held; "
         "read: read; catch: caught; ride: rode ridden; child: children kid kids; person: people; man: men; woman: "
-        "women; mother: mom mum mommy mam; father: dad daddy; wife: wives; favourite: favorite fave; colour: color; "
+        "women; mother: mom mum mommy mam; father: dad daddy; boss: manager supervisor; wife: wives; favourite: "
+        "favorite fave; colour: color; "
         "grey: gray; neighbour: neighbor; centre: center; live: reside resides resided residing; start: started "
         "starting; phone: telephone cellphone mobile; television: tv telly; apartment: flat; die: died dying dies; "
         "programme: program; car: automobile; marry: married marries; name: called named; beloved: belove; job: "
@@ -95,7 +97,8 @@ _IRREGULAR = {
 }
 _BASES = frozenset(_IRREGULAR.values())
 PAST_FORMS = word_set(
-    "was were had did went got bought made took saw said told gave ate drove wrote began knew left found met sold ran "
+    "was were had did went got bought made took saw said told gave ate drove wrote began knew left found met sold "
+    "ran "
     "flew felt kept taught brought thought lost won spoke broke chose wore sat slept drank grew spent sent built "
     "became came heard lent paid swam sang fell held caught rode lived moved worked used"
 )

@@ -1,0 +1,516 @@
+"""FactStream: a generated dialogue over many sessions whose facts change, with the truth known at every moment.
+
+People say where they live, whom they work for, which colour they like best; they repeat themselves in other words,
+change their minds, chat, and say sentences that look like a change and are none ("I visited Rome", "she would love to
+live in Oslo"). Every value occurs for one person and one attribute only, so a text that holds a value's words states
+that value. Each attribute's templates are parted in two halves: `tuning`, for work on the rules, and `held-out`, for
+reporting alone.
+"""
+
+from __future__ import annotations
+
+import random
+import re
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Literal
+
+from slowwave.errors import InputError
+from slowwave.records import Item
+
+Half = Literal["tuning", "held-out", "all"]
+START = datetime(2023, 1, 2, 9, tzinfo=UTC)
+PEOPLE = ("Anna", "Bruno", "Clara", "David", "Elena", "Felix")
+
+# {I} and {my} become "I" and "my", or a name and its possessive; [live|lives] agrees with it; {v} is the value, {old}
+# the one before. Within each list the first half is for tuning, the second is held out.
+STATES: dict[str, tuple[str, ...]] = {
+    "home": (
+        "{I} [live|lives] in {v}.", "{my} home is in {v}.", "{I} [am|is] based in {v}.",
+        "{I} [reside|resides] in {v}.", "{my} flat is in {v}.", "{v} is where {I} [live|lives].",
+    ),
+    "employer": (
+        "{I} [work|works] at {v}.", "{my} employer is {v}.", "{I} [work|works] for {v}.",
+        "{I} [am|is] working at {v}.", "{my} job is at {v}.", "{I} [am|is] employed by {v}.",
+    ),
+    "job": (
+        "{I} [work|works] as {a} {v}.", "{my} job is {a} {v}.", "{I} [am|is] {a} {v} by profession.",
+        "{I} [am|is] working as {a} {v}.", "{my} occupation is {v}.", "{my} position is {v}.",
+    ),
+    "colour": (
+        "{my} favourite colour is {v}.", "{v} is {my} favourite colour.", "{my} favorite color is {v}.",
+        "The colour {I} [love|loves] most is {v}.", "{my} best-loved colour is {v}.",
+        "{v} is the colour {I} [like|likes] best.",
+    ),
+    "food": (
+        "{my} favourite food is {v}.", "{v} is {my} favourite food.", "{my} favourite dish is {v}.",
+        "{my} favorite meal is {v}.", "The dish {I} [like|likes] best is {v}.", "{my} top comfort food is {v}.",
+    ),
+    "phone": (
+        "{my} phone number is {v}.", "{my} number is {v}.", "{my} mobile number is {v}.", "{v} is {my} phone number.",
+        "You can call {me} on {v}.", "{my} telephone number is {v}.",
+    ),
+    "office": (
+        "{my} office is room {v}.", "{my} desk is in room {v}.", "{I} [sit|sits] in room {v}.",
+        "{my} office is in room {v}.", "{I} [work|works] from room {v}.", "{my} seat is in room {v}.",
+    ),
+    "car": (
+        "{I} [drive|drives] a {v}.", "{my} car is a {v}.", "The car {I} [drive|drives] is a {v}.",
+        "{I} [own|owns] a {v}.", "{my} ride is a {v}.", "{I} [am|is] driving a {v}.",
+    ),
+    "boss": (
+        "{my} boss is {v}.", "{my} manager is {v}.", "{I} [report|reports] to {v}.", "{my} supervisor is {v}.",
+        "{v} is {my} boss.", "The person {I} [report|reports] to is {v}.",
+    ),
+    "meeting": (
+        "{my} weekly review is on {v}.", "{my} review meeting is on {v}.", "{my} team meeting is on {v}.",
+        "{my} status meeting is at {v}.", "{my} planning session takes place on {v}.", "{my} check-in is on {v}.",
+    ),
+    "rent": (
+        "{my} rent is {v} a month.", "{I} [pay|pays] {v} in rent.", "{my} monthly rent is {v}.",
+        "The rent of {my} flat is {v}.", "{my} flat costs {v} a month.", "{I} [pay|pays] {v} a month for the flat.",
+    ),
+    "password": (
+        "{my} wifi password is {v}.", "The password of {my} wifi is {v}.", "{my} network password is {v}.",
+        "{my} wifi key is {v}.", "{my} router password is {v}.", "{v} is {my} wifi password.",
+    ),
+}  # fmt: skip
+CHANGES: dict[str, tuple[str, ...]] = {
+    "home": (
+        "{I} moved to {v}.", "{I} [live|lives] in {v} now.", "{I} relocated to {v}.", "{my} home is now in {v}.",
+    ),
+    "employer": (
+        "{I} now [work|works] at {v}.", "{I} joined {v}.", "{I} started a job at {v}.", "{my} new employer is {v}.",
+    ),
+    "job": (
+        "{I} now [work|works] as {a} {v}.", "{I} got a job as {a} {v}.", "{I} was promoted to {v}.",
+        "{my} job is now {a} {v}.",
+    ),
+    "colour": (
+        "{my} favourite colour is now {v}.", "{my} favourite colour is {v} these days.",
+        "{my} new favourite colour is {v}.", "{my} favourite colour has changed to {v}.",
+    ),
+    "food": (
+        "{my} favourite food is now {v}.", "{my} new favourite food is {v}.",
+        "These days {my} favourite food is {v}.", "{my} favourite dish is {v} now.",
+    ),
+    "phone": (
+        "{my} new phone number is {v}.", "{my} phone number is now {v}.", "{my} phone number has changed to {v}.",
+        "{my} number is {v} from today.",
+    ),
+    "office": (
+        "{my} office is now room {v}.", "{my} office moved to room {v}.", "{my} desk is now in room {v}.",
+        "{I} now [sit|sits] in room {v}.",
+    ),
+    "car": (
+        "{I} now [drive|drives] a {v}.", "{my} new car is a {v}.", "{my} car is now a {v}.",
+        "{I} [drive|drives] a {v} these days.",
+    ),
+    "boss": (
+        "{my} boss is now {v}.", "{my} new boss is {v}.", "{my} manager is now {v}.",
+        "{I} now [report|reports] to {v}.",
+    ),
+    "meeting": (
+        "{my} weekly review is now on {v}.", "{my} weekly review was moved to {v}.",
+        "{my} review meeting has been moved to {v}.", "{my} team meeting is now on {v}.",
+    ),
+    "rent": (
+        "{my} rent is now {v} a month.", "{my} rent went up to {v} a month.", "{I} now [pay|pays] {v} in rent.",
+        "{my} new rent is {v} a month.",
+    ),
+    "password": (
+        "{my} wifi password is now {v}.", "{my} new wifi password is {v}.", "{my} wifi password has changed to {v}.",
+        "{my} network password is {v} now.",
+    ),
+}  # fmt: skip
+TRAPS: dict[str, tuple[str, ...]] = {
+    "home": (
+        "{I} visited {v} last weekend.", "{I} would love to live in {v} one day.", "{I} flew to {v} for a wedding.",
+        "{I} watched a film about {v}.",
+    ),
+    "employer": (
+        "{I} had an interview at {v}.", "{I} bought shares of {v}.", "{I} read an article about {v}.",
+        "{I} might apply for a job at {v}.",
+    ),
+    "job": (
+        "{I} met {a} {v} on the train.", "{I} wanted to be {a} {v} as a child.", "{I} talked to {a} {v} yesterday.",
+        "{I} dreamed of being {a} {v}.",
+    ),
+    "colour": (
+        "{I} bought a {v} scarf.", "{I} painted the fence {v}.", "{I} found a {v} umbrella.", "{I} wore a {v} hat.",
+    ),
+    "food": (
+        "{I} cooked {v} on Sunday.", "{I} ordered {v} for lunch.", "{I} tried {v} at the fair.",
+        "{I} burned the {v}.",
+    ),
+    "phone": (
+        "{I} got a call from {v}.", "{I} dialled {v} by mistake.", "{I} wrote {v} on a napkin.",
+        "{I} blocked the number {v}.",
+    ),
+    "office": (
+        "{I} waited outside room {v}.", "{I} booked room {v} for the workshop.", "{I} found a wallet in room {v}.",
+        "{I} cleaned room {v}.",
+    ),
+    "car": (
+        "{I} rented a {v} for a day.", "{I} saw a {v} in the street.", "{I} washed a {v}.",
+        "{I} raced against a {v}.",
+    ),
+    "boss": (
+        "{I} had coffee with {v}.", "{I} met {v} at a party.", "{I} played chess with {v}.",
+        "{I} called {v} yesterday.",
+    ),
+    "meeting": (
+        "{I} went to the dentist on {v}.", "{I} missed a train on {v}.", "{I} saw a play on {v}.",
+        "{I} ran a race on {v}.",
+    ),
+    "rent": (
+        "{I} spent {v} on a bike.", "{I} won {v} in a raffle.", "{I} paid {v} for a holiday.",
+        "{I} lost {v} at cards.",
+    ),
+    "password": (
+        "{I} saw {v} on a poster.", "{I} named the boat {v}.", "{I} wrote a story called {v}.",
+        "{I} typed {v} twice.",
+    ),
+}  # fmt: skip
+ASKED = {
+    "home": "Where does {p} live",
+    "employer": "Whom does {p} work for",
+    "job": "What is {p}'s job",
+    "colour": "What is {p}'s favourite colour",
+    "food": "What is {p}'s favourite food",
+    "phone": "What is {p}'s phone number",
+    "office": "In which room does {p} sit",
+    "car": "Which car does {p} drive",
+    "boss": "Who is {p}'s boss",
+    "meeting": "When is {p}'s weekly review",
+    "rent": "How much rent does {p} pay",
+    "password": "What is {p}'s wifi password",
+}  # fmt: skip
+POOLS = {
+    "home": "Paris Rome Oslo Lisbon Vienna Dublin Prague Athens Madrid Berlin Zurich Geneva Porto Lyon Turin Bergen "
+    "Cork Ghent Bruges Krakow Leeds York Bath Seville Malaga Utrecht Basel Graz Split Riga Tallinn Vilnius "
+    "Warsaw Sofia Naples Bari Nantes Brest Lille Dijon",
+    "employer": "Acme Globex Initech Umbrella Hooli Stark Wayne Wonka Cyberdyne Tyrell Aperture Vandelay Soylent "
+                "Oscorp "
+    "Nakatomi Gringotts Monarch Sterling Pendant Prestige Dunder Bluth Massive Virtucon Zorin Dynamo Octan "
+    "Spectre Weyland Veridian",
+    "job": "nurse teacher baker plumber librarian chemist gardener painter translator surveyor carpenter dentist "
+    "electrician florist journalist midwife optician pharmacist potter tailor welder accountant architect "
+    "barber beekeeper butcher cartographer cobbler curator editor",
+    "colour": "red blue green yellow orange purple violet pink black white grey brown beige turquoise teal navy cyan "
+    "magenta maroon gold silver crimson scarlet indigo lavender cream khaki burgundy coral olive",
+    "food": "pizza sushi paella ramen lasagne risotto curry goulash ceviche tacos falafel gnocchi moussaka biryani "
+    "pierogi ratatouille couscous dumplings fondue gazpacho hummus kebab laksa pad-thai pho poutine quiche "
+    "tagine tempura waffles",
+    "car": "Honda Tesla Volvo Skoda Toyota Fiat Renault Peugeot Mazda Kia Subaru Saab Lancia Dacia Seat Opel Audi "
+    "Jaguar Bentley Lotus Nissan Suzuki Lexus Citroen Chrysler Cadillac Buick Dodge Jeep Rover",
+    "boss": "Karen Tobias Ingrid Oscar Matilda Quentin Rosalind Stefan Ursula Victor Wanda Xavier Yvonne Zoltan "
+            "Agatha "
+    "Bertram Cordelia Desmond Edith Fergus Gudrun Hector Imogen Jasper Kirsten Leopold Miriam Nigel Olga "
+    "Percival",
+    "password": "swordfish hunter2 opensesame trustno1 letmein7 bluebird9 tangerine4 walrus88 pancake3 moonrise5 "
+                "tulip42 "
+    "kestrel1 oakleaf6 saffron2 thimble8 lantern3 marble77 ribbon5 cobalt9 juniper4 pebble21 velvet6 quartz3 "
+    "maple19 falcon8 nectar2 harbor7 cinder5 willow66 ember12",
+}  # fmt: skip
+CHATTER = (
+    "How was your week?", "That sounds lovely.", "Thanks, that helps a lot!", "The weather has been awful.",
+    "Ha, I know what you mean.", "We should have lunch some time.", "I slept badly last night.",
+    "What do you think of the new bakery?", "Good luck with that!", "The train was late again.",
+    "I can't believe it's nearly the holidays.", "Did you see the game?", "I finally cleaned the kitchen.",
+    "My back hurts a little.", "The neighbours were loud.", "I forgot my umbrella.",
+    "Let's talk about it another time.", "That film was too long.", "I had three cups of coffee already.",
+    "The cat knocked over a vase.",
+)  # fmt: skip
+PREFIXES = ("By the way, ", "Oh, ", "Just so you know, ", "As I said, ", "Well, ", "You know, ")
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """One thing said, with its gold label.
+
+    label  states, repeats, changes, trap or chatter; person, attribute and value are "" for chatter
+    form   the template it was made from, with "I" or a name for its subject
+    """
+
+    origin: str
+    session: str
+    speaker: str
+    text: str
+    at: datetime
+    label: str
+    person: str = ""
+    attribute: str = ""
+    value: str = ""
+    form: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """kind is current, at_date, history or never_said; `gold` is what is right, `wrong` what was or will be so.
+
+    as_of     the moment that an at_date question asks about; None otherwise
+    evidence  origins of the turns that state a gold value
+    """
+
+    id: str
+    kind: str
+    text: str
+    person: str
+    attribute: str
+    gold: tuple[str, ...]
+    wrong: tuple[str, ...] = ()
+    as_of: datetime | None = None
+    evidence: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """Two statements of one voice; the newer restates or supersedes the older, or is new; `why` says how made."""
+
+    old: str
+    new: str
+    gold: str
+    why: str
+
+
+@dataclass
+class FactStream:
+    """A dialogue of `sessions` sessions about `people` people; equal arguments give equal streams.
+
+    changes  how often a fact changes, on average, after it is first said
+    repeats  how often it is repeated in other words, on average
+    noise    turns of chatter and traps for each turn that states something
+    half     which templates are used: tuning, held-out, or all
+
+    Example:
+        >>> stream = FactStream(seed=1, people=2, sessions=4)
+        >>> sorted({turn.label for turn in stream.turns})
+        ['changes', 'chatter', 'repeats', 'states', 'trap']
+    """
+
+    seed: int = 0
+    people: int = 3
+    sessions: int = 12
+    changes: float = 1.5
+    repeats: float = 1.5
+    noise: float = 1.0
+    half: Half = "all"
+    turns: list[Turn] = field(init=False, default_factory=list)
+    questions: list[Question] = field(init=False, default_factory=list)
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.people <= len(PEOPLE) or self.sessions < 2:
+            raise InputError(
+                f"people is {self.people} and sessions {self.sessions}; give 1 to {len(PEOPLE)} and at least 2"
+            )
+        self._rng = random.Random(f"factstream {self.seed}")
+        self._unused = {attribute: self._values(attribute) for attribute in STATES}
+        self._plan()
+        self._ask()
+
+    def items(self) -> list[Item]:
+        """The turns as items to add, in order."""
+        return [Item(t.text, speaker=t.speaker, at=t.at, session=t.session, origin=t.origin) for t in self.turns]
+
+    def values(self, person: str, attribute: str) -> list[tuple[datetime, str]]:
+        """(since when, value), oldest first."""
+        return [
+            (t.at, t.value)
+            for t in self.turns
+            if (t.person, t.attribute) == (person, attribute) and t.label in ("states", "changes")
+        ]
+
+    def pairs(self, most: int = 400) -> list[Pair]:
+        """Labelled pairs of statements for measuring an operator that compares two; "trap" pairs look like changes."""
+        rng = random.Random(f"pairs {self.seed}")
+        said = defaultdict(list)
+        for turn in self.turns:
+            if turn.attribute:
+                said[turn.attribute].append(turn)
+        made: list[Pair] = []
+        for group in said.values():
+            for i, old in enumerate(group):
+                for new in group[i + 1 :]:
+                    voice = (old.speaker == old.person, new.speaker == new.person)
+                    if voice[0] != voice[1] or (voice[0] and old.person != new.person):
+                        continue  # who "I" is cannot be read off the words
+                    same_form = "same form" if old.form == new.form else "other form"
+                    if "trap" in (old.label, new.label):
+                        made.append(Pair(old.text, new.text, "new", f"trap, {same_form}"))
+                    elif old.person != new.person:
+                        made.append(Pair(old.text, new.text, "new", f"another person, {same_form}"))
+                    elif old.value == new.value:
+                        made.append(Pair(old.text, new.text, "restates", same_form))
+                    elif new.label == "changes":
+                        made.append(Pair(old.text, new.text, "supersedes", same_form))
+        rng.shuffle(made)
+        return made[:most]
+
+    def _values(self, attribute: str) -> list[str]:
+        rng = self._rng
+        if attribute in POOLS:
+            pool = POOLS[attribute].split()
+        elif attribute == "phone":
+            pool = [f"555-{n:04d}" for n in rng.sample(range(10_000), 60)]
+        elif attribute == "office":
+            pool = [str(n) for n in rng.sample(range(101, 999), 60)]
+        elif attribute == "rent":
+            pool = [f"£{n}" for n in rng.sample(range(1101, 1999), 60)]
+        else:  # a day and an hour, so that there are enough of them
+            days = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday")
+            pool = [f"{day} at {hour}:{minute}" for day in days for hour in (8, 9, 10, 11) for minute in (15, 30, 45)]
+        rng.shuffle(pool)
+        return pool
+
+    def _forms(self, table: Mapping[str, tuple[str, ...]], attribute: str) -> tuple[str, ...]:
+        forms = table[attribute]
+        middle = len(forms) // 2
+        return {"tuning": forms[:middle], "held-out": forms[middle:], "all": forms}[self.half]
+
+    def _plan(self) -> None:
+        rng = self._rng
+        by_session: dict[int, list[tuple[str, str, str, str]]] = defaultdict(list)  # label, person, attribute, value
+        for person in PEOPLE[: self.people]:
+            for attribute in STATES:
+                if rng.random() < 0.2:
+                    continue  # never said: what the never_said questions ask about
+                first = rng.randrange(max(1, self.sessions // 2))
+                times = sorted(
+                    rng.sample(
+                        range(first + 1, self.sessions), min(self._count(self.changes), self.sessions - first - 1)
+                    )
+                )
+                for n, session in enumerate([first, *times]):
+                    value = self._unused[attribute].pop()
+                    by_session[session].append(("changes" if n else "states", person, attribute, value))
+                    until = times[n] if n < len(times) else self.sessions
+                    for again in range(self._count(self.repeats) if until > session + 1 else 0):
+                        del again
+                        by_session[rng.randrange(session + 1, until)].append(("repeats", person, attribute, value))
+        for number in range(self.sessions):
+            self._speak(number, by_session[number])
+
+    def _speak(self, number: int, facts: list[tuple[str, str, str, str]]) -> None:
+        rng = self._rng
+        plan = list(facts)
+        for _ in range(round(self.noise * max(2, len(facts)))):
+            attribute = rng.choice(list(STATES))
+            if rng.random() < 0.5 and len(self._unused[attribute]) > 3 * self.people:
+                plan.append(("trap", rng.choice(PEOPLE[: self.people]), attribute, self._unused[attribute].pop()))
+            else:
+                plan.append(("chatter", rng.choice(PEOPLE[: self.people]), "", ""))
+        rng.shuffle(plan)
+        at = START + timedelta(days=14 * number)
+        for n, (label, person, attribute, value) in enumerate(plan):
+            origin, when = f"s{number}t{n}", at + timedelta(minutes=n)
+            if label == "chatter":
+                self.turns.append(Turn(origin, f"s{number}", person, rng.choice(CHATTER), when, label))
+                continue
+            table = {"changes": CHANGES, "trap": TRAPS}.get(label, STATES)
+            form = rng.choice(self._forms(table, attribute))
+            others = [p for p in PEOPLE[: self.people] if p != person]
+            speaker = rng.choice(others) if others and rng.random() < 0.5 else person
+            text = render(form, person if speaker != person else "I", value)
+            if rng.random() < 0.2:
+                prefix = rng.choice(PREFIXES)
+                text = prefix + (text if text.startswith(("I ", person, value)) else text[0].lower() + text[1:])
+            self.turns.append(Turn(origin, f"s{number}", speaker, text, when, label, person, attribute, value, form))
+
+    def _count(self, mean: float) -> int:
+        return int(mean) + (self._rng.random() < mean % 1)
+
+    def _ask(self) -> None:
+        rng = self._rng
+        for person in PEOPLE[: self.people]:
+            for attribute, asked in ASKED.items():
+                name, past = asked.format(p=person), f"{person}-{attribute}"
+                line = self.values(person, attribute)
+                if not line:
+                    self.questions.append(Question(f"{past}-never", "never_said", f"{name}?", person, attribute, ()))
+                    continue
+                said = [value for _, value in line]
+                self._put(past, "current", f"{name} now?", person, attribute, said[-1:], said[:-1])
+                self._put(past, "history", f"{name}, from first to last?", person, attribute, said, [])
+                if len(line) > 1:
+                    n = rng.randrange(len(line) - 1)
+                    moment = line[n][0] + (line[n + 1][0] - line[n][0]) / 2
+                    text = f"{name} on {moment:%-d %B %Y}?"
+                    self._put(past, "at_date", text, person, attribute, [said[n]], said[:n] + said[n + 1 :], moment)
+
+    def _put(
+        self, stem: str, kind: str, text: str, person: str, attribute: str,
+        gold: Sequence[str], wrong: Sequence[str], as_of: datetime | None = None,
+    ) -> None:  # fmt: skip
+        evidence = tuple(t.origin for t in self.turns if t.value in gold and t.person == person and t.label != "trap")
+        question = Question(f"{stem}-{kind}", kind, text, person, attribute, tuple(gold), tuple(wrong), as_of, evidence)
+        self.questions.append(question)
+
+
+def render(form: str, who: str, value: str) -> str:
+    """A template in words: `who` is "I" or a name."""
+    first = who == "I"
+    text = re.sub(r"\[([\w ]+)\|([\w ]+)\]", r"\1" if first else r"\2", form)
+    article = "an" if value[0].lower() in "aeiou" else "a"
+    text = text.replace("{a}", article).replace("{v}", value).replace("{I}", who)
+    text = text.replace("{my}", "my" if first else f"{who}'s").replace("{me}", "me" if first else who)
+    return text[0].upper() + text[1:]
+
+
+def states_value(text: str, value: str) -> bool:
+    """Whether a text holds the words of a value."""
+    return re.search(rf"(?<![\w£-]){re.escape(value)}(?![\w-])", text, re.I) is not None
+
+
+def score(
+    stream: FactStream, answers: Mapping[str, Sequence[str]], kept: Sequence[str] | None = None
+) -> dict[str, float]:
+    """Score the evidence that a memory gives to each question, best first, and the texts that it holds to be true.
+
+    answers  question id -> texts; an empty list is "nothing on that"
+    kept     the memory's current statements, each once; None leaves `duplicate_rate` out
+    returns  shares in [0, 1]:
+             stale_rate      current questions whose first text with any value of the fact holds an older one
+             lost_rate       current questions of which no text holds the value (of all kinds: `evidence_lost_rate`)
+             at_date_right   at_date questions whose first text with any value holds the right one
+             history_whole   history questions of which every value is held by some text
+             invented_rate   never_said questions that were given any text
+             duplicate_rate  kept statements of facts that say what an earlier one says
+    """
+    tally: Counter[str] = Counter()
+    totals = Counter(q.kind for q in stream.questions)
+    for q in stream.questions:
+        texts = answers.get(q.id, ())
+        if q.kind == "never_said":
+            tally["invented"] += bool(texts)
+            continue
+        first = next((v for text in texts for v in (*q.gold, *q.wrong) if states_value(text, v)), None)
+        missing = [v for v in q.gold if not any(states_value(text, v) for text in texts)]
+        tally["evidence_lost"] += bool(missing)
+        if q.kind == "current":
+            tally["stale"] += first in q.wrong
+            tally["lost"] += bool(missing)
+        elif q.kind == "at_date":
+            tally["at_date"] += first in q.gold
+        else:
+            tally["history"] += not missing
+    answerable = max(1, sum(n for kind, n in totals.items() if kind != "never_said"))
+    out = {
+        "stale_rate": tally["stale"] / max(1, totals["current"]),
+        "lost_rate": tally["lost"] / max(1, totals["current"]),
+        "evidence_lost_rate": tally["evidence_lost"] / answerable,
+        "at_date_right": tally["at_date"] / max(1, totals["at_date"]),
+        "history_whole": tally["history"] / max(1, totals["history"]),
+        "invented_rate": tally["invented"] / max(1, totals["never_said"]),
+    }
+    if kept is not None:
+        out["duplicate_rate"] = _duplicates(stream, kept)
+    return out
+
+
+def _duplicates(stream: FactStream, kept: Sequence[str]) -> float:
+    facts = {t.value for t in stream.turns if t.label in ("states", "changes")}
+    said = Counter(value for text in kept for value in facts if states_value(text, value))
+    return (sum(said.values()) - len(said)) / max(1, sum(said.values()))
