@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -21,10 +21,15 @@ class Encoder:
     """Texts to vectors, for a peer: by looking up those that were computed before, else by the embedder.
 
     A peer cannot tell the two apart, so the same code is timed with encoding and, with the vectors known, without.
+
+    name, dim  the embedder's
+    encoded    how many texts had to be encoded so far; it must be 0 after a run with known vectors
     """
 
     def __init__(self, embedder: Embedder) -> None:
         self.embedder = embedder
+        self.name = embedder.name
+        self.encoded = 0
         self._known: dict[str, Vectors] = {}
 
     def know(self, texts: list[str], rows: Vectors) -> None:
@@ -33,9 +38,18 @@ class Encoder:
 
     def __call__(self, texts: list[str]) -> Vectors:
         """(len(texts), dim) float32 unit rows."""
-        if all(text in self._known for text in texts):
+        if texts and all(text in self._known for text in texts):
             return np.stack([self._known[text] for text in texts])
+        self.encoded += len(texts)
         return self.embedder.embed(texts)
+
+    @property
+    def dim(self) -> int:
+        return self.embedder.dim
+
+    def embed(self, texts: Sequence[str]) -> Vectors:
+        """The same, under the name by which slowwave asks an embedder."""
+        return self(list(texts))
 
 
 class Peer(ABC):

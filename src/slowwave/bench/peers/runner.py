@@ -68,7 +68,7 @@ def run_peer(
     """Run one peer's script and return what it wrote to `out`.
 
     python   the interpreter of the peers' environment; None takes this one
-    seconds  the cap on each measurement, not on the whole
+    seconds  the cap on a load; each kind of search and of add gets a quarter of it
     raises   PeersError if the script wrote nothing
     """
     command: list[object] = [python or sys.executable, script, "--texts", inputs.texts, "--queries", inputs.queries]
@@ -122,7 +122,7 @@ def _main() -> None:
     parser.add_argument("--folder", type=Path, help="the peers' environment")
     parser.add_argument("--results", type=Path, help="folder for each peer's JSON")
     parser.add_argument("--only", nargs="+", choices=sorted(SCRIPTS), default=list(SCRIPTS))
-    parser.add_argument("--seconds", type=float, default=60.0, help="cap on each measurement")
+    parser.add_argument("--seconds", type=float, default=60.0, help="cap on a load; searches and adds get a quarter")
     args = parser.parse_args()
     scripts = {name: SCRIPTS[name] for name in args.only}
     found = run(args.sizes, args.folder, scripts, seconds=args.seconds, results=args.results)
