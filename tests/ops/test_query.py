@@ -121,6 +121,13 @@ def test_long_queries_are_cut_to_their_rarest_terms():
     assert chosen[0] == "w99"
 
 
+def test_in_a_large_index_the_lists_of_common_terms_are_not_read():
+    frequency = {"a1": 4000, "a2": 4500, "a3": 9000, "a4": 9500}
+    assert choose_terms(tuple(frequency), frequency, 100_000) == ("a1", "a2", "a3")
+    frequency = {"a1": 40, "a2": 45, "a3": 90, "a4": 95, "a5": 9000}
+    assert choose_terms(tuple(frequency), frequency, 100_000) == ("a1", "a2", "a3", "a4")
+
+
 @given(st.text(max_size=60), st.lists(st.text(min_size=1, max_size=12), max_size=4))
 def test_no_text_breaks_the_analysis_or_the_full_text_query(query, speakers):
     found = analyse(query, speakers)

@@ -22,6 +22,8 @@ ASSISTANT_ROLES = word_set("assistant ai bot agent model system chatbot")
 _NO_NAMES = STOP_WORDS | MONTHS | WEEKDAYS
 COMMON_SHARE = 0.2  # a word in more records than this tells little, and its list is long to read
 MAX_TERMS = 24
+MIN_TERMS = 3
+MAX_POSTINGS = 5_000  # a few milliseconds
 
 _WORD = re.compile(r"[^\W_]+")
 _CAPITAL = re.compile(r"(?<![\w'’])[^\W\d_a-z][\w'’.-]*")
@@ -110,14 +112,24 @@ def analyse(query: str, speakers: Collection[str] = ()) -> QueryAnalysis:
 def choose_terms(
     terms: Sequence[str], frequency: Mapping[str, int], records: int, at_most: int = MAX_TERMS
 ) -> tuple[str, ...]:
-    """The terms worth looking up, rarest first: unknown words go, and common ones where two rarer ones remain.
+    """The terms worth looking up, rarest first. Unknown words go; common ones go where enough rarer ones remain.
 
     frequency  in how many records each term occurs (0 or missing: in none)
     records    how many records the index holds
+
+    A search takes as long as the lists of its terms are, so in a large index they share `MAX_POSTINGS`; the rarest
+    `MIN_TERMS` are looked up whatever they cost.
     """
     known = sorted((term for term in terms if frequency.get(term, 0) > 0), key=lambda term: frequency[term])
     rare = [term for term in known if frequency[term] <= COMMON_SHARE * records]
-    return tuple((rare if len(rare) >= 2 else known)[:at_most])
+    chosen: list[str] = []
+    postings = 0
+    for term in (rare if len(rare) >= 2 else known)[:at_most]:
+        postings += frequency[term]
+        if len(chosen) >= MIN_TERMS and postings > MAX_POSTINGS:
+            break
+        chosen.append(term)
+    return tuple(chosen)
 
 
 def fts_any(terms: Sequence[str]) -> str:
