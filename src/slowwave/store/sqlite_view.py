@@ -163,7 +163,7 @@ class SqliteView(View):
                 fetch *= 4
         sql, values = want_sql(want)
         return self.store.read(
-            f"SELECT w.rowid, -w.rank FROM words w JOIN {TABLES} ON e.n = w.rowid "
+            "SELECT w.rowid, -w.rank FROM words w JOIN engrams e ON e.n = w.rowid JOIN scopes s ON s.n = e.scope "
             f"WHERE words MATCH ? AND {self._scope} AND {sql} ORDER BY w.rank LIMIT ?",
             [match, *self._scope_values, *values, k],
         )
