@@ -1,0 +1,89 @@
+"""What recurs: a name that comes up again and again gets a note, and the records that speak of it are tied to it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from datetime import datetime
+
+from slowwave.ops.consolidate import Made
+from slowwave.ops.words import sentences
+from slowwave.records import Change, Engram, Link, Scope
+from slowwave.store.ids import new_id
+
+FEWEST = 3  # records, of at least two sessions, from which a name counts as recurring
+GROWTH = 2  # a note is written anew when its name has come up this many times as often
+MOST_TIES = 20  # ties from one note that one night makes
+
+
+def name_origin(name: str) -> str:
+    """The name under which the note of a name is found again."""
+    return f"name:{name.casefold()}"
+
+
+def note_name(
+    name: str, fresh: Sequence[Engram], older: Sequence[Engram], held: Engram | None, made: Made, now: datetime
+) -> None:
+    """Propose a note for a name, a newer one where it has grown much, or only the ties of what is new.
+
+    fresh  records of this night that speak of it; `older` those from before (a sample)
+    held   the note that there is
+    """
+    spoken = sorted([*older, *fresh], key=lambda engram: (engram.at, engram.id))
+    count = len(fresh) + (int(held.attrs["mentions"]) if held else len(older))
+    if held is not None and count < GROWTH * int(held.attrs["mentions"]):
+        made.changes.append(_tie(held.id, name, fresh))
+        return
+    if held is None and (count < FEWEST or len({_sitting(engram) for engram in spoken}) < 2):
+        return
+    first, last = spoken[0], spoken[-1]
+    if held is not None and str(held.attrs["first_at"]) < first.at.isoformat():
+        opening = str(held.attrs["opening"])
+        first_at, sources = str(held.attrs["first_at"]), (held.id, last.id)
+    else:
+        opening, first_at, sources = _sentence(first, name), first.at.isoformat(), (first.id, last.id)
+    chosen = [*([held] if held else []), first, last]
+    note = Engram(
+        id=new_id(),
+        kind="note",
+        text=f"{name} comes up in {count} records from {first_at[:10]} to {last.at:%Y-%m-%d}. "
+        f"First: {opening} Last: {_sentence(last, name)}",
+        scope=Scope.common(engram.scope for engram in chosen),
+        at=first.at if held is None else min(first.at, held.at),
+        recorded=now,
+        sources=tuple(dict.fromkeys(sources)),
+        attrs={"by": "sleep", "name": name, "mentions": count, "first_at": first_at, "opening": opening},
+        origin=name_origin(name),
+    )
+    links = [Link(engram.id, "about", note.id) for engram in fresh[:MOST_TIES]]
+    if held is not None:
+        links.append(Link(note.id, "supersedes", held.id))
+    made.add(note, "note", f"{name} came up {len(fresh)} times since the last night", links)
+    if held is not None:
+        made.changes.append(
+            Change(
+                "retire",
+                held.id,
+                f"a newer note on {name} takes its place",
+                fields={"retired": now, "retired_why": "corrected"},
+                guard={"retired": None},
+                sources=(held.id, note.id),
+            )
+        )
+
+
+def _tie(note: str, name: str, fresh: Sequence[Engram]) -> Change:
+    links = tuple(Link(engram.id, "about", note) for engram in fresh[:MOST_TIES])
+    return Change("link", note, f"{name} came up again", links=links, sources=tuple(e.id for e in fresh[:MOST_TIES]))
+
+
+def _sitting(engram: Engram) -> str:
+    return engram.session or f"{engram.at:%Y-%m-%d}"
+
+
+def _sentence(engram: Engram, name: str) -> str:
+    """The sentence of a record that holds the name, with its speaker; cut at 240 characters."""
+    pattern = re.compile(rf"(?<!\w){re.escape(name)}(?!\w)", re.I)
+    found = next((sentence for sentence in sentences(engram.text) if pattern.search(sentence)), engram.text)
+    found = found if len(found) <= 240 else found[:237] + "..."
+    return f'{engram.speaker}: "{found}"' if engram.speaker else f'"{found}"'
