@@ -148,6 +148,37 @@ def test_a_high_cosine_makes_only_what_holds_over_time_unsure() -> None:
     assert compare("I bought a red car.", "I bought a blue car.", 0.97).outcome == "new"
 
 
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("That's awesome!", "Wow, that's awesome!"),
+        ("Thanks, Caroline!", "Thanks, Caroline."),
+        ("It was amazing.", "It was so amazing!"),
+        ("She lives in Rome.", "She lives in Oslo."),
+        ("Her phone number is 555-1234.", "Her phone number is 555-9876."),
+        ("Your support means a ton to me.", "Your support and encouragement means a lot."),
+    ],
+)
+def test_chatter_and_what_only_points_are_never_merged_nor_replaced(old: str, new: str) -> None:
+    assert compare(old, new, 0.95).outcome in {"new", "unsure"}
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "outcome"),
+    [
+        ("I live in Rome.", "I moved to Oslo.", "supersedes"),
+        ("I moved to Rome.", "My home is in Rome.", "restates"),
+        ("I live in Rome.", "My home is in Rome with a garden.", "unsure"),
+        ("I work at Acme.", "I quit my job at Acme.", "supersedes"),
+        ("I'm from Spain.", "I am originally from Italy.", "contradicts"),
+        ("Anna called Tom yesterday.", "Anna called Bob yesterday.", "new"),
+    ],
+)
+def test_other_words_for_one_attribute_are_understood(old: str, new: str, outcome: str) -> None:
+    found = compare(old, new, 0.8).outcome
+    assert found == outcome or (outcome == "unsure" and found == "new")
+
+
 def test_the_changed_spans_are_the_two_values() -> None:
     found = compare("My favourite colour is red.", "My favorite color is now dark blue.", 0.9)
     assert found.changed == (("red", "dark blue"),)

@@ -15,6 +15,22 @@ from dataclasses import dataclass
 from typing import Literal
 
 from slowwave.ops import words
+from slowwave.ops.attributes import (
+    ANTONYMS,
+    ATTRIBUTES,
+    CHAT,
+    CLASSIFIERS,
+    COUNT_ONLY,
+    GROUPS,
+    LINKING,
+    ONCE,
+    PASSIVE,
+    PERMANENT,
+    PLACES,
+    RESULTS,
+    SEVERAL,
+    STATIVE,
+)
 from slowwave.ops.statements import Statement, statements
 from slowwave.ops.words import Token, stem, word_set
 
@@ -42,56 +58,6 @@ class Comparison:
     reason: str = ""
 
 
-# Nouns of which a person or thing has one value at a time: "my address is", "the deadline is", "Anna's job is".
-ATTRIBUTES = frozenset(
-    stem(w)
-    for w in word_set(
-        "name surname nickname age height weight size address email mail number phone password passcode pin code "
-        "username handle job position title role salary wage rent price cost budget rate fee deadline meeting "
-        "appointment interview flight train departure arrival checkup exam class lesson rehearsal wedding party "
-        "event "
-        "session shift status address office desk room floor seat hometown birthday birthplace anniversary employer "
-        "boss manager supervisor doctor dentist therapist landlord wife husband spouse fiance fiancee partner "
-        "girlfriend boyfriend mother father colour favourite goal limit diet major university school college "
-        "nationality religion language record score rank ranking level target plan commute schedule bedtime alarm "
-        "mileage balance weight location destination timezone zone breed speed temperature capacity version model "
-        "brand key url domain server port"
-    )
-)
-# Of these, the ones whose value does not change over time: another value corrects, or contradicts.
-PERMANENT = frozenset(
-    stem(w) for w in word_set("birthday birthplace hometown mother father nationality breed anniversary")
-)
-# Present-tense verbs whose object holds over time and is one at a time: (verb, prepositions that may follow it).
-STATIVE = {
-    stem(verb): after
-    for verb, after in words.word_table(
-        "live: in at on near; work: at for as in; study: at; weigh:; cost:; sit: on in at; start: at on; begin: at "
-        "on; end: at on; open: at on; close: at on; earn:; pay:; drive:; wake: at; stay: at in; teach: at; belong: "
-        "to; report: to; have:; get:; own:; need:; marry: to; engage: to; date:; leave: at on; run: on; base: "
-        "in at; schedule: for on at; set: for to at on; due: on at by; locate: in at on; use:; play: for; support:; "
-        "age:; turn:; meet: on at; fly: on at; depart: at on"
-    ).items()
-}
-COUNT_ONLY = frozenset(stem(w) for w in word_set("have get own need use turn pay earn cost weigh run wake"))
-# Past-tense verbs that tell of a new state: (verb, preposition that leads to it).
-RESULTS = {
-    stem(w) for w in word_set("move relocate change switch rename reschedule transfer promote postpone raise shift")
-}
-GROUPS = [
-    frozenset(stem(w) for w in word_set(group))
-    for group in (
-        "vegetarian vegan pescatarian omnivore carnivore",
-        "single married engaged divorced widowed separated",
-        "unemployed employed retired freelance self-employed",
-        "open closed",
-        "full-time part-time",
-    )
-]
-ANTONYMS = [
-    (frozenset(stem(w) for w in word_set(a)), frozenset(stem(w) for w in word_set(b)))
-    for a, b in (("like love enjoy adore", "hate dislike detest loathe"), ("agree accept", "disagree refuse reject"))
-]
 _ENDED = re.compile(
     r"\b(?:have |has |had )?(?:recently |just |finally |completely )?"
     r"(?:(?:stopped|quit|given up|gave up)\b(?= \w+ing\b)|used to(?= \w))",
@@ -142,6 +108,7 @@ class _Parse:
     ended: bool  # "stopped", "no longer", "used to", or their opposite "started"
     corrects: bool
     asks: bool
+    points: bool  # at something its words do not name: "that's great", "she lives in Rome"
     unreal: bool  # a wish, a plan, a guess or another's words
 
     @property
@@ -158,9 +125,11 @@ def compare(old: str, new: str, cosine: float = 1.0, alike: float = ALIKE) -> Co
     """
     a, b = _parse(old), _parse(new)
     outcome = _decide(a, b)
-    if outcome.outcome in ("new", "unsure") and a.content and b.content:
+    if outcome.outcome in ("new", "unsure") and not (_is_chat(a) or _is_chat(b)):
         outcome = _by_attribute(old, new, a, b) or outcome
-    stated = all(p.content and not (p.past or p.asks or p.unreal) for p in (a, b))
+    if outcome.outcome not in ("new", "unsure") and (a.points or b.points):
+        return Comparison("unsure", outcome.changed, "they point at something that their words do not name")
+    stated = all(not (_is_chat(p) or p.past or p.asks or p.unreal) for p in (a, b))
     if outcome.outcome == "new" and cosine >= alike and stated:
         return Comparison("unsure", outcome.changed, f"alike (cosine {cosine:.2f}), but {outcome.reason}")
     return outcome
@@ -190,9 +159,6 @@ def _by_attribute(old: str, new: str, a: _Parse, b: _Parse) -> Comparison | None
     return Comparison("supersedes", changed, f"{now.attribute} {was.value!r} has become {now.value!r}")
 
 
-ONCE = word_set("origin birth name mother father mom mum dad")
-
-
 def _value_key(statement: Statement) -> tuple[str, ...]:
     kept = (
         t for t in words.tokens(statement.value) if t.kind not in ("article", "filler", "cue") and t.key not in ASIDE
@@ -214,7 +180,7 @@ ASIDE = frozenset(
 
 
 def _decide(a: _Parse, b: _Parse) -> Comparison:
-    if not a.content or not b.content:
+    if _is_chat(a) or _is_chat(b):
         return Comparison("new", reason="one of them states nothing")
     if a.asks or b.asks:
         if a.asks and b.asks and a.content == b.content:
@@ -329,6 +295,8 @@ def _can_change(
     counts = bool(same_type & {"number"})
     if verb in RESULTS and particles[-1:] == ["to"] and (same_type or lead[0].kind == "person"):
         return "changes"
+    if len(lead) > 1 and lead[-2].surface.lower() in POSSESSIVES:
+        return None  # "your support means": a noun, not a verb
     if a.past or verb not in STATIVE or not _definite(lead[:-1]):
         return None
     if particles and not set(particles) & STATIVE[verb] and not set(particles) & CLASSIFIERS:
@@ -338,14 +306,6 @@ def _can_change(
     if verb in COUNT_ONLY and not counts:
         return None
     return "changes"
-
-
-CLASSIFIERS = word_set("floor room number gate platform terminal seat row line route size level version grade year")
-LINKING = CLASSIFIERS | {"from", "~i", "~we"}
-PLACES = word_set("in at on for near")
-PASSIVE = frozenset(
-    stem(w) for w in word_set("name set schedule based located due married engaged located worth turning")
-)
 
 
 def _copular(
@@ -378,12 +338,6 @@ def _copular(
     if same_type == {"name"} and link[-1].key == "name" and head in SEVERAL:
         return None
     return "changes"
-
-
-SEVERAL = frozenset(
-    stem(w)
-    for w in word_set("brother sister son daughter child cousin aunt uncle friend colleague dog cat pet niece nephew")
-)
 
 
 def _types(value: Sequence[Token]) -> set[str]:
@@ -468,6 +422,31 @@ def _joins(token: Token) -> bool:
     )
 
 
+def _is_chat(parse: _Parse) -> bool:
+    """Whether there is nothing in it but greetings, thanks and praise: said often, of another matter each time."""
+    return all(t.key in CHAT or t.kind not in ("word", "number") for t in parse.aligned) and not any(
+        t.kind == "name" and i
+        for i, t in enumerate(parse.aligned)
+        if parse.aligned[i - 1].kind in ("be", "preposition")
+    )
+
+
+_POINTERS = word_set("that this these those here there")
+_PRONOUNS = word_set("it he she they him them itself")
+
+
+def _points(toks: Sequence[Token]) -> bool:
+    """Whether a statement leans on what was said before it."""
+    for i, token in enumerate(toks):
+        low = token.surface.lower()
+        if low in _PRONOUNS or (low in ("his", "her", "their") and i == 0):
+            return True
+        following = toks[i + 1] if i + 1 < len(toks) else None
+        if low in _POINTERS and (following is None or following.kind == "be" or (i == 0 and following.kind != "name")):
+            return not (low in ("there", "here") and following is not None and following.kind == "be")
+    return False
+
+
 def _text(span: Sequence[Token]) -> str:
     return " ".join(t.surface for t in span)
 
@@ -518,7 +497,7 @@ def _parse(text: str) -> _Parse:
         t.key for t in aligned if t.kind in ("word", "name", "number", "person") or t.key in words.CONTRASTS
     )
     ended = stopped or began or ("anymore" in {t.key for t in toks})
-    return _Parse(tuple(aligned), content, negations % 2 == 1, past, cue, ended, corrects, asks, unreal)
+    return _Parse(tuple(aligned), content, negations % 2 == 1, past, cue, ended, corrects, asks, _points(toks), unreal)
 
 
 def _progressive(following: Sequence[Token]) -> bool:

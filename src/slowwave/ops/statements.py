@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from slowwave.ops import words
-from slowwave.ops.forms import KIN_MANY, PETS, RULES, Rule
+from slowwave.ops.forms import KIN_MANY, PETS, Rule, rules
 from slowwave.ops.names import COMMON, TITLES
 
 
@@ -78,7 +78,7 @@ def statements(text: str, speaker: str | None = None) -> list[Statement]:
 
 def _read(sentence: str, begin: int, speaker: str) -> Iterator[Statement]:
     low = sentence.lower()
-    for rule in RULES:
+    for rule in rules():
         if not rule.cue.search(low):
             continue
         for match in rule.pattern.finditer(sentence):
