@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from slowwave.errors import InputError
-from slowwave.ops.fusion import Candidates, Weights, centre_of, centred_cosines, fuse, peak_scaled, standardised, unite
+from slowwave.ops.fusion import Candidates, Weights, fuse, peak_scaled, standardised, unite
 
 
 def candidates(n, **given):
@@ -97,25 +97,6 @@ def test_arrays_of_different_length_are_refused():
 def test_like_cosines_and_absent_words_say_nothing():
     assert standardised([0.3, 0.3], 0.3, 0.0).tolist() == [0.0, 0.0]
     assert peak_scaled([0.0, 0.0], 4.0).tolist() == [0.0, 0.0]
-
-
-def test_centred_cosines_equal_those_of_centred_vectors():
-    rng = np.random.default_rng(1)
-    vectors = rng.normal(0.3, 1, (50, 16)).astype(np.float32)
-    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-    query, rows = vectors[0], vectors[1:]
-    centre = centre_of(rows, prior=0)
-    assert centre == pytest.approx(rows.mean(axis=0), abs=1e-6)
-    moved = rows - centre
-    expected = (moved / np.linalg.norm(moved, axis=1, keepdims=True)) @ (query - centre)
-    found = centred_cosines(rows @ query, rows @ centre, float(query @ centre), float(centre @ centre))
-    assert found == pytest.approx(expected, abs=1e-5)
-
-
-def test_the_centre_of_few_records_is_near_zero():
-    one = np.array([[1.0, 0.0]], dtype=np.float32)
-    assert np.linalg.norm(centre_of(one)) < 0.1
-    assert centre_of(np.zeros((0, 2), dtype=np.float32)).tolist() == [0.0, 0.0]
 
 
 def test_result_lists_are_united_without_repeats():

@@ -1,7 +1,7 @@
 """From what a search found to a score in [0, 1]: the probability that the memory bears on the question at all.
 
     evidence  e = base
-                + nearest   * the highest cosine in the scope
+                + nearest   * the highest plain cosine among the ten best records
                 + support   * highest, over the candidates, of (centred cosine + min(1, cover))
                 + names     * (known - unknown) / all names in the query that are no speaker's
                 + time      * how close the best candidate is to the time that the query names, if it names one
@@ -47,7 +47,8 @@ class Calibration:
 class Evidence:
     """What speaks for the memory bearing on a question.
 
-    nearest  the highest plain (not centred) cosine of the query with a record of the scope, nan if there are no vectors
+    nearest  the highest cosine of the query with one of the ten best records, of the vectors as the encoder made them
+             (the centre still in); nan if there are no vectors
     support  from `support`
     names    from `names_known`, in [-1, 1]
     time     the highest time closeness among the candidates, in [0, 1]; 0 if the query names no time

@@ -2,7 +2,7 @@
 
 How a score comes about:
 
-    d = (cosine - mean) / std                  over all records of the scope; cosines of centred vectors
+    d = (cosine - mean) / std                  over all records of the scope, whose centre was taken from the vectors
     b = lexical_peak * bm25 / highest bm25     0 where the words do not occur
     lean = min(1, full_below / words)          a short turn leans on its neighbours, a long text does not
 
@@ -23,7 +23,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from slowwave.errors import InputError
 from slowwave.ops.neighbours import Floats, Indexes, best_of_session, needs_context, taken_from
@@ -52,7 +52,7 @@ class Weights:
 class Candidates:
     """The records to rank, one place in each array: what dense and lexical search found, and the turns around those.
 
-    dense    cosine with the query (nan where there is no vector)
+    dense    cosine with the query, both taken from the scope's centre (nan where there is no vector)
     lexical  BM25, higher is better, 0 where no word occurs
     speaker  1 where the query speaks of the speaker, else 0
     time     closeness in [0, 1] to the time the query names; all 0 if it names none
@@ -135,29 +135,6 @@ def peak_scaled(lexical: ArrayLike, peak: float) -> Floats:
     scores = np.maximum(np.asarray(lexical, dtype=np.float64), 0.0)
     highest = float(scores.max(initial=0.0))
     return scores * (peak / highest) if highest > 0 else scores
-
-
-def centre_of(vectors: NDArray[np.float32], prior: float = 10.0) -> NDArray[np.float32]:
-    """The mean of unit vectors, drawn towards 0 in a small scope as if `prior` zero vectors were among them."""
-    return np.asarray(vectors.sum(axis=0) / (len(vectors) + prior), dtype=np.float32)
-
-
-def centred_cosines(
-    cosines: ArrayLike, to_centre: ArrayLike, query_to_centre: float, centre_square: float
-) -> NDArray[np.float64]:
-    """Products of the query with vectors from which the scope's centre was taken, without touching the vectors again.
-
-    cosines          (n,) q . e
-    to_centre        (n,) e . c, known beforehand for each record
-    query_to_centre  q . c
-    centre_square    c . c
-    returns          (n,) (q - c) . (e - c) / |e - c|
-
-    What all records of a scope share (its people, its tone) then no longer counts as likeness.
-    """
-    near = np.asarray(to_centre, dtype=np.float64)
-    length = np.sqrt(np.maximum(1.0 - 2.0 * near + centre_square, 1e-6))
-    return (np.asarray(cosines, dtype=np.float64) - near - query_to_centre + centre_square) / length
 
 
 def unite(*found: Sequence[int]) -> list[int]:
