@@ -126,6 +126,12 @@ def test_a_peer_that_cannot_open_what_it_left_is_seen(tmp_path: Path, inputs: In
     assert "broken" in kills["each"][0]["error"]
 
 
+def test_a_writer_that_stops_by_itself_is_no_kill(tmp_path: Path, inputs: Inputs) -> None:
+    kills = run(tmp_path, inputs, [], kills=1, on_open="raise RuntimeError('no licence')")["kills"]
+    assert (kills["rounds"], kills["failed_rounds"], kills["would_not_open"]) == (0, 1, 0)
+    assert "no licence" in kills["each"][0]["failed"]
+
+
 def test_a_leak_into_another_users_scope_is_counted(tmp_path: Path, inputs: Inputs) -> None:
     ask = run(tmp_path, inputs, [RECORDS], leaks="True")["sizes"][str(RECORDS)]["search"]["known_vector_small_scope"]
     assert ask["other_users_texts"] > 0

@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -151,38 +152,46 @@ class _Run:
     def kills(self, scratch: Path) -> dict[str, Any]:
         """Kill a writer in mid-stream, at a random moment each time, and count what it had acknowledged and lost."""
         rng = random.Random(0)
-        rounds = []
+        rounds: list[dict[str, Any]] = []
         for turn in range(self.args.kills):
             folder = scratch / f"kill-{turn}"
-            acknowledged = self.kill_one(folder, rng.randrange(10, KILL_WITHIN), rng.random() * 0.02)
-            rounds.append({"acknowledged": acknowledged, **self.child("survivors", folder, acknowledged)})
+            acknowledged, why = self.kill_one(folder, rng.randrange(10, KILL_WITHIN), rng.random() * 0.02)
+            if why:  # a writer that stopped by itself says nothing of what a kill does
+                rounds.append({"acknowledged": acknowledged, "failed": why})
+            else:
+                rounds.append({"acknowledged": acknowledged, **self.child("survivors", folder, acknowledged)})
             shutil.rmtree(folder, ignore_errors=True)
+        valid = [r for r in rounds if "failed" not in r]
         return {
-            "rounds": len(rounds),
-            "acknowledged": sum(r["acknowledged"] for r in rounds),
-            "lost": sum(r.get("lost", r["acknowledged"]) for r in rounds),
-            "would_not_open": sum(not r.get("opens", False) for r in rounds),
-            "rounds_with_loss": sum(r.get("lost", r["acknowledged"]) > 0 for r in rounds),
+            "rounds": len(valid),
+            "failed_rounds": len(rounds) - len(valid),
+            "acknowledged": sum(r["acknowledged"] for r in valid),
+            "lost": sum(r.get("lost", r["acknowledged"]) for r in valid),
+            "would_not_open": sum(not r["opens"] for r in valid),
+            "rounds_with_loss": sum(r.get("lost", r["acknowledged"]) > 0 for r in valid),
             "each": rounds,
         }
 
-    def kill_one(self, folder: Path, after: int, wait_s: float) -> int:
-        """Start a writer, kill -9 it a moment after so many acknowledgements; returns how many it gave in all."""
-        child = subprocess.Popen(
-            self.command("writer", folder, self.records), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
-            text=True, env=self.env,
-        )  # fmt: skip
-        assert child.stdout is not None
-        acks = 0
-        for line in child.stdout:
-            acks += line.startswith("ack ")
-            if acks == after:
-                try:
-                    child.wait(timeout=wait_s)
-                except subprocess.TimeoutExpired:
+    def kill_one(self, folder: Path, after: int, wait_s: float) -> tuple[int, str]:
+        """Start a writer and kill -9 it a moment after so many acknowledgements.
+
+        returns  how many it gave in all, and why it ended before its time; "" if it was killed as meant
+        """
+        acks, killed = 0, False
+        with tempfile.TemporaryFile("w+", encoding="utf-8") as errors:
+            command = self.command("writer", folder, self.records)
+            child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True, env=self.env)
+            assert child.stdout is not None
+            for line in child.stdout:
+                acks += line.startswith("ack ")
+                if acks == after and not killed and child.poll() is None:
+                    time.sleep(wait_s)
                     child.kill()
-        child.wait()
-        return acks
+                    killed = True
+            child.wait()
+            errors.seek(0)
+            why = f"exit {child.returncode}: {errors.read().strip()[-300:]}"
+        return acks, "" if killed else why
 
     def command(self, phase: str, folder: Path, n: int) -> list[str]:
         """The same script again, for one phase."""
