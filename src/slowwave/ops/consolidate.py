@@ -18,6 +18,7 @@ from slowwave.records import Change, Engram, Link
 from slowwave.store.ids import content_key, new_id
 
 SIMILAR = 0.6  # cosine from the scope's centre above which two records of different sessions are tied as similar
+LONGEST = 500  # characters; a longer text is no single statement, and only its very repetition counts
 _HAPPENED = re.compile(
     r"\b(?:was|were|went|did|had|got|came|saw|made|took|gave|found|met|bought|said|told|felt|left|ran|ate|\w{3,}ed)\b",
     re.I,
@@ -53,6 +54,8 @@ def compare_with_older(new: Engram, older: Sequence[tuple[Engram, float]], now: 
     out: list[Change] = []
     for old, cosine in older:
         if old.speaker != new.speaker or old.kind != new.kind or old.until is not None:
+            continue
+        if max(len(old.text), len(new.text)) > LONGEST and old.text != new.text:
             continue
         verdict = compare(old.text, new.text, cosine)
         if verdict.outcome == "restates" and _same_occasion(old, new):

@@ -81,14 +81,7 @@ class VectorCache:
         held = self._current(scope)
         if held is None:
             return {}
-        out: dict[int, list[tuple[int, float]]] = {}
-        vectors = self.store.view(scope).vectors(list(ns))
-        for n, vector in vectors.items():
-            query = _centred(vector[None, :], held.centre)[0]
-            found = held.index.search(query, 4 * k, None)
-            pairs = zip(found.ids.tolist(), found.scores.tolist(), strict=True)
-            out[n] = [(m, score) for m, score in pairs if m < n][:k]
-        return out
+        return held.index.nearest_older(list(ns), k)
 
     def clear(self) -> None:
         """Forget every vector."""
