@@ -1,0 +1,224 @@
+"""Options of a command, read off the signature and the docstring of the method that it calls: no default twice."""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import inspect
+import json
+import os
+import re
+import shutil
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, NoReturn
+
+from slowwave.errors import ScopeError
+from slowwave.records import SCOPE_FIELDS
+
+TOLD = re.compile(r"^(\w+(?:, \w+)*)  +(\S.*)$")
+# what a docstring does not tell, in the words of the command line
+WORDS = {
+    "kind": "episode, fact, summary, note, event or skill",
+    "speaker": "who said or wrote it",
+    "session": "the conversation or document it belongs to",
+    "until": "when it stopped being true",
+    "attrs": "anything else worth keeping",
+    "metadata": "the same as --attrs, in mem0's word",
+    "kinds": "these kinds only; several with commas",
+    "top_k": "at most so many",
+    "limit": "at most so many",
+    "offset": "leave out the first so many",
+    "newest_first": "in the reverse order",
+    "filters": 'a filter, such as \'{"speaker": "Mina"}\'; operators eq ne in nin gt gte lt lte contains icontains',
+    "at": "only what was true at that moment",
+    "as_of": "only what this memory knew at that moment",
+    "retired": "also what was merged, corrected, forgotten or undone",
+    "reason": "why, for the journal",
+    "verb": "operations of this verb only, such as sleep",
+    "weight": "how strong the tie is, in [0, 1]",
+    "dry_run": "change nothing; show what would be done",
+    "format": "the format by name",
+    "max_tokens": "the budget",
+    "subject": "those that this name said, or that mention it",
+    "all": "everything in the scope",
+}
+Scalar = Callable[[str], Any]
+
+
+class UsageError(Exception):
+    """The command line cannot be read; exit code 2."""
+
+
+class Parser(argparse.ArgumentParser):
+    """An ArgumentParser whose options are filled in when it is used: `slowwave --help` loads no command's code."""
+
+    def __init__(self, *args: Any, fill: Callable[[Parser], None] | None = None, **kwargs: Any) -> None:
+        kwargs.setdefault("formatter_class", _formatter)
+        kwargs.setdefault("argument_default", argparse.SUPPRESS)
+        kwargs.setdefault("allow_abbrev", False)
+        super().__init__(*args, **kwargs)
+        self._fill = fill
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        fill, self._fill = self._fill, None
+        if fill is not None:
+            fill(self)
+        return super().parse_known_args(args, namespace)
+
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(f"{self.prog}: {message}; see: {self.prog} --help")
+
+
+def _formatter(prog: str) -> argparse.HelpFormatter:
+    width = min(max(shutil.get_terminal_size().columns, 60), 110)
+    return argparse.RawDescriptionHelpFormatter(prog, max_help_position=30, width=width)
+
+
+def common(parser: argparse.ArgumentParser) -> None:
+    """--json, --db and the scope, which every command of a memory takes, before or after the command's name."""
+    parser.add_argument("--json", action="store_true", help="print one JSON document")
+    group = parser.add_argument_group("which memory")
+    group.add_argument("--db", metavar="FILE", help="the memory's file (SLOWWAVE_DB, else ~/.slowwave/memory.db)")
+    for name in SCOPE_FIELDS:
+        group.add_argument(flag(name), metavar="NAME", help=f"scope ({variable(name)})")
+
+
+def flag(name: str) -> str:
+    """A parameter's name as an option: top_k -> --top-k."""
+    return "--" + name.replace("_", "-")
+
+
+def variable(name: str) -> str:
+    """The environment variable of a scope field."""
+    return f"SLOWWAVE_{name.upper()}"
+
+
+def scope_args(args: argparse.Namespace) -> dict[str, Any]:
+    """The scope that was given, or that the environment names. ScopeError if there is none."""
+    found: dict[str, str] = {}
+    for name in SCOPE_FIELDS:
+        value = getattr(args, name, None)
+        value = os.environ.get(variable(name)) or None if value is None else value
+        if value is not None:
+            found[name] = value
+    if not found:
+        raise ScopeError(
+            f"no scope was given; name one with {', '.join(map(flag, SCOPE_FIELDS))}, or set {variable('user_id')}"
+        )
+    return found
+
+
+def options(
+    parser: argparse._ActionsContainer,
+    function: Callable[..., Any],
+    skip: tuple[str, ...] = (),
+    words: Mapping[str, str] = MappingProxyType({}),
+) -> None:
+    """An option for each keyword parameter of a function or a constructor; one that is not given is not passed.
+
+    skip   parameters without an option
+    words  help texts that take the place of the docstring's
+    """
+    explained = {**WORDS, **told(function), **words}
+    for name, parameter in _keywords(function).items():
+        if name not in (*skip, "progress"):
+            _option(parser, name, _written(parameter.annotation), parameter.default, explained.get(name, ""))
+
+
+def positional(function: Callable[..., Any], name: str) -> str:
+    """What the docstring says of a parameter, as a help text."""
+    return told(function).get(name, WORDS.get(name, "")).replace("%", "%%")
+
+
+def given(args: argparse.Namespace, function: Callable[..., Any]) -> dict[str, Any]:
+    """The options on the command line that are keyword parameters of the function."""
+    return {name: getattr(args, name) for name in _keywords(function) if hasattr(args, name)}
+
+
+def _keywords(function: Callable[..., Any]) -> dict[str, inspect.Parameter]:
+    """The parameters that may be left out; those of a class are its constructor's."""
+    return {
+        name: parameter
+        for name, parameter in inspect.signature(function).parameters.items()
+        if parameter.default is not inspect.Parameter.empty
+        and (parameter.kind is inspect.Parameter.KEYWORD_ONLY or isinstance(function, type))
+    }
+
+
+def told(function: Callable[..., Any]) -> dict[str, str]:
+    """What the docstrings of a function, or of a class and its bases, say of each parameter.
+
+    A line is `name  text`, and is continued by indented ones.
+    """
+    out: dict[str, str] = {}
+    for part in reversed(function.__mro__) if isinstance(function, type) else (function,):
+        names: list[str] = []
+        for line in inspect.cleandoc(part.__doc__ or "").splitlines():
+            if match := TOLD.match(line):
+                names = match[1].split(", ")
+                out.update(dict.fromkeys(names, match[2].strip()))
+            elif line.startswith(" ") and line.strip() and names:
+                out.update({name: f"{out[name]} {line.strip()}" for name in names})
+            else:
+                names = []
+    return out
+
+
+def _option(parser: argparse._ActionsContainer, name: str, annotation: str, default: Any, explained: str) -> None:
+    shown = "" if default in (None, "", False, ()) or callable(default) else f" (default: {_shown(default)})"
+    how: dict[str, Any] = {"help": (explained + shown).strip().replace("%", "%%"), "dest": name}
+    annotation = annotation.removesuffix(" | None")
+    if annotation == "bool":
+        how["action"] = argparse.BooleanOptionalAction if default else "store_true"
+    elif annotation.startswith("Literal["):
+        how["choices"] = ast.literal_eval(f"({annotation[8:-1]},)")
+    elif annotation.startswith(("Mapping[", "dict[")):
+        how |= {"type": json_object, "metavar": "JSON"}
+    elif match := re.match(r"(?:Sequence|list|tuple|Iterable)\[(\w+)", annotation):
+        how |= {"type": _many(_scalar(match[1])), "metavar": "A,B,..."}
+    else:
+        how |= {"type": _scalar(annotation), "metavar": "TIME" if annotation == "Moment" else name.upper()}
+    parser.add_argument(flag(name), **how)
+
+
+def _shown(default: Any) -> str:
+    return ",".join(map(str, default)) if isinstance(default, (list, tuple)) else str(default)
+
+
+def _written(annotation: Any) -> str:
+    if isinstance(annotation, str):
+        return annotation
+    return annotation.__name__ if isinstance(annotation, type) and "[" not in str(annotation) else str(annotation)
+
+
+def _scalar(annotation: str) -> Scalar:
+    known: dict[str, Scalar] = {"int": whole, "float": float, "Path": Path}
+    return known.get(annotation, str)
+
+
+def _many(scalar: Scalar) -> Scalar:
+    def several(text: str) -> list[Any]:
+        return [scalar(part.strip()) for part in text.split(",") if part.strip()]
+
+    return several
+
+
+def whole(text: str) -> int:
+    """A whole number, also as 10_000 or 10,000."""
+    try:
+        return int(text.replace(",", ""))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number") from None
+
+
+def json_object(text: str) -> Mapping[str, Any]:
+    """A JSON object."""
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise argparse.ArgumentTypeError(f"{text!r:.80} is not JSON ({error})") from None
+    if not isinstance(value, dict):
+        raise argparse.ArgumentTypeError(f'{text!r:.80} is no JSON object such as \'{{"speaker": "Mina"}}\'')
+    return value
