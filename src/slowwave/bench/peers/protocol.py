@@ -186,8 +186,8 @@ class _Run:
                 acks += line.startswith("ack ")
                 if acks == after and not killed and child.poll() is None:
                     time.sleep(wait_s)
+                    killed = child.poll() is None
                     child.kill()
-                    killed = True
             child.wait()
             errors.seek(0)
             why = f"exit {child.returncode}: {errors.read().strip()[-300:]}"
