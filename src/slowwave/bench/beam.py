@@ -1,8 +1,8 @@
-"""BEAM (Tavakoli et al. 2025): the messages that ten kinds of probing questions rest on, in long chats with an assistant.
+"""BEAM (Tavakoli et al. 2025): the messages that ten kinds of questions rest on, in long chats with an assistant.
 
-The marker "->-> i,j" at the end of user messages and the fields `index` and `question_type` point at the plan from which
-the questions were made; they never reach a memory. Evidence is `source_chat_ids`, as messages; questions without any
-(all abstention questions) are skipped and counted. A message is about 540 tokens long: few fit a budget of 1,000.
+The marker "->-> i,j" at the end of user messages and the fields `index` and `question_type` point at the plan from
+which the questions were made; they never reach a memory. Evidence is `source_chat_ids`, as messages; questions without
+any (all abstention questions) are skipped and counted. A message is some 540 tokens long: few fit a budget of 1,000.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A benchmark of evidence retrieval: conversations in, the table of all rows out; a data set's file says how to read it."""
+"""A benchmark of evidence retrieval: conversations in, the table of all rows out; each data set says how to read it."""
 
 from __future__ import annotations
 

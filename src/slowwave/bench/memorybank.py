@@ -1,4 +1,4 @@
-"""MemoryBank (Zhong et al. 2024): ten days of chat for each of 22 users, English and Chinese; no answers are published."""
+"""MemoryBank (Zhong et al. 2024): ten days of chat of 22 users, English and Chinese; no answers are published."""
 
 from __future__ import annotations
 
