@@ -12,7 +12,6 @@ from numpy.typing import ArrayLike, NDArray
 Floats = NDArray[np.float64]
 Indexes = NDArray[np.int64]
 
-_WORD = re.compile(r"[^\W_]+")
 _ENDS_WITH_QUESTION = re.compile(r"[?？؟][\s\"'”’)\]!]*(?:\[[^\]]*\]\s*)?$")
 
 
@@ -20,7 +19,7 @@ _ENDS_WITH_QUESTION = re.compile(r"[?？؟][\s\"'”’)\]!]*(?:\[[^\]]*\]\s*)?$
 class Shape:
     """What the ranking needs to know of a text beside its scores.
 
-    words  how many words it has
+    words  how many words it has, cut at blanks
     asks   0 if it asks nothing, 1 if it asks somewhere, 2 if it ends by asking (a closing [image: ...] apart)
     """
 
@@ -29,12 +28,12 @@ class Shape:
 
 
 def shape(text: str) -> Shape:
-    """Count the words of a text and see whether it asks something; cheap enough for the write path."""
+    """Count the words of a text and see whether it asks something; a microsecond or two."""
     if "?" not in text and "？" not in text and "؟" not in text:
         asks = 0
     else:
         asks = 2 if _ENDS_WITH_QUESTION.search(text) else 1
-    return Shape(words=sum(1 for _ in _WORD.finditer(text)), asks=asks)
+    return Shape(words=len(text.split()), asks=asks)
 
 
 def adjacent(session: Sequence[int], turn: Sequence[int]) -> tuple[Indexes, Indexes]:
