@@ -24,7 +24,7 @@ from slowwave.models.base import Embedder
 from slowwave.ops import receipts
 from slowwave.ops.intake import check_attrs, check_text, to_engrams, to_items
 from slowwave.ops.packing import Context, estimate_tokens, pack
-from slowwave.ops.provenance import chosen_ids, dependents, descendants, one
+from slowwave.ops.provenance import chosen_ids, dependents, one
 from slowwave.ops.undo import reverse
 from slowwave.records import (
     KINDS,
@@ -52,6 +52,7 @@ from slowwave.text.base import Cue, Night, TextSystem, batches, no_progress
 
 Progress = Callable[[str, int, int], None]
 Moment = datetime | str | float | None
+MAX_HALF_LIFE_DAYS = 36_500.0  # a hundred years
 BATCH = 256  # records encoded and written in one transaction
 USES_KEPT = 512  # recalls noted in memory before they are written
 
@@ -100,9 +101,9 @@ class Memory:
         vector_dtype: Literal["int8", "float32"] = "int8",
         cache_mb: int = 2048,
     ) -> None:
-        self.path = str(path if path is not None else default_path())
+        self.path = _path(path)
         self.zone = _zone(zone)
-        self.half_life_days = _positive("half_life_days", half_life_days)
+        self.half_life_days = _positive("half_life_days", half_life_days, MAX_HALF_LIFE_DAYS)
         self.clock = clock
         self.readonly = readonly
         self.embedder = resolve_embedder(embedder)
@@ -155,7 +156,7 @@ class Memory:
             "speaker": speaker,
             "session": session,
             "origin": origin,
-            "attrs": {**(metadata or {}), **(attrs or {})},
+            "attrs": {**_mapping("metadata", metadata), **_mapping("attrs", attrs)},
         }
         items = to_items(content, common)
         return self._take_in(items, own, "add", {}, progress)
@@ -223,7 +224,7 @@ class Memory:
             Change("link", outcome.id, "stated by the source", links=(Link(outcome.id, relation, places[other]),))
             for item, outcome in zip(items, outcomes, strict=True)
             for relation, other in item.links
-            if other in places
+            if places.get(other, outcome.id) != outcome.id
         ]
         self.store.apply(self._operation("link", scope, self._now(), {}), changes, {})
 
@@ -243,13 +244,15 @@ class Memory:
         attrs  these keys are set; None as a value takes a key away
         """
         view = self._view(scope)
+        check_text(reason, "reason")
         old = one(view, id)
         now = self._now()
         if old.retired is not None:
             raise ConflictError(
                 f"{id} left the view ({old.retired_why}); update its successor, see: slowwave history {id}"
             )
-        merged = {key: value for key, value in {**old.attrs, **(attrs or {})}.items() if value is not None}
+        given = _mapping("attrs", attrs)
+        merged = {key: value for key, value in {**old.attrs, **given}.items() if value is not None}
         check_attrs(merged)
         end = None if until is None else parse_moment(until, self.zone, "until")
         if end is not None and end < old.at:
@@ -263,8 +266,11 @@ class Memory:
                 fields |= {"until": end, "closed": now}
             if not fields:
                 raise InputError("nothing to update: give text, until or attrs")
-            change = Change("update", id, reason or "corrected by hand", fields=fields, sources=(id,))
+            guard: dict[str, Any] = {"retired": None} | ({"attrs": old.attrs} if attrs else {})
+            change = Change("update", id, reason or "corrected by hand", fields=fields, guard=guard, sources=(id,))
             applied = self.store.apply(operation, [change], {})
+            if applied.refused:  # somebody else was first: look again, so that neither's keys are lost
+                return self.update(id, until=until, attrs=attrs, reason=reason, **scope)
             return Report([Outcome(id, "UPDATE" if applied.changes else "NONE", old.text)], applied.op)
         check_text(text, "text")
         if not text.strip():
@@ -280,7 +286,7 @@ class Memory:
             closed=now if end else old.closed,
             origin=None,
         )
-        key = content_key(text, new.kind, new.speaker, f"update:{old.id}", None, 0)
+        key = content_key(text, new.kind, new.speaker, f"update:{new.id}", None, 0)
         self._check_model()
         index = self.system.index([new], [key], self.embedder)
         changes = [
@@ -301,7 +307,7 @@ class Memory:
                 sources=(old.id,),
             ),
         ]
-        applied = self.store.apply(operation, changes, index)
+        applied = self.store.apply(replace(operation, strict=True), changes, index)
         return Report(
             [Outcome(applied.added.get(new.id, new.id), "UPDATE", text, f"takes the place of {id}")], applied.op
         )
@@ -410,7 +416,7 @@ class Memory:
         own, rest = _scope_and_filters(scope, filters)
         want = self._want(kinds, rest, at, as_of, retired)
         bound = None if limit is None else _count("limit", limit)
-        if not isinstance(offset, int) or offset < 0:
+        if not isinstance(offset, int) or not 0 <= offset < 2**63:
             raise InputError(f"offset is {offset!r}; it must be a whole number from 0")
         return self.store.view(own).select(want, bound, offset, newest_first)
 
@@ -492,14 +498,15 @@ class Memory:
         ConflictError if a later operation changed the same records: undo that one first. All of it or nothing.
         """
         view = self._view(scope)
-        done = view.operations(limit=1_000_000)
         if op is None:
-            op = next((row["op"] for row in done if row["undone_by"] is None and row["verb"] != "undo"), None)
-            if op is None:
-                raise NotFoundError(f"there is nothing to undo in {view.scope}")
-        row = next((row for row in done if row["op"] == op), None)
-        if row is None:
-            raise NotFoundError(f"no operation {op} in {view.scope}; see: slowwave log")
+            row = _last_done(view)
+        else:
+            check_text(op, "op")
+            rows = view.operations(1, op=op)
+            if not rows:
+                raise NotFoundError(f"no operation {op!r:.60} in {view.scope}; see: slowwave log")
+            row = rows[0]
+        op = str(row["op"])
         if row["undone_by"] is not None:
             raise ConflictError(f"{op} was undone by {row['undone_by']} already; undo that one to have it back")
         entries = view.journal(op=op, limit=1_000_000)
@@ -530,6 +537,7 @@ class Memory:
         all      everything in the scope
         """
         own, rest = _scope_and_filters(scope, filters)
+        check_text(reason, "reason")
         view = self.store.view(own)
         chosen = chosen_ids(view, id, parse(rest, self.zone), filters is not None, subject, all)
         now = self._now()
@@ -565,11 +573,8 @@ class Memory:
         view = self.store.view(own)
         chosen = chosen_ids(view, id, parse(rest, self.zone), filters is not None, subject, all, retired=True)
         self._uses.clear()
-        doomed = descendants(view, chosen)
-        needles = receipts.needles(doomed)
-        counts = self.store.erase(own, chosen)
-        found = self.store.scan(needles)
-        return receipts.make(self._now(), own, [engram.id for engram in doomed], counts, needles, found, self.store)
+        erased = self.store.erase(own, chosen)
+        return receipts.make(self._now(), own, erased, self.store)
 
     # -- keep in order
 
@@ -647,8 +652,7 @@ class Memory:
 
     def close(self) -> None:
         """Write the noted uses and let the file go."""
-        with suppress(StoreError):
-            self._flush_uses()
+        self._flush_uses()
         self.store.close()
 
     def __enter__(self) -> Memory:
@@ -687,6 +691,8 @@ class Memory:
         retired: bool = False,
     ) -> Want:
         if kinds is not None:
+            if not isinstance(kinds, (str, Sequence, set, frozenset)):
+                raise InputError(f"kinds is a {type(kinds).__name__}; give a list of {', '.join(KINDS)}")
             kinds = (kinds,) if isinstance(kinds, str) else tuple(kinds)
             unknown = [kind for kind in kinds if kind not in KINDS]
             if unknown:
@@ -716,9 +722,37 @@ class Memory:
     def _flush_uses(self) -> None:
         with self._lock:
             uses, self._uses = self._uses, {}
-        for noted in uses.values():
-            if noted and not self.readonly:
-                self.store.touch(noted)
+        with suppress(StoreError):  # a use is a hint: no search or write fails because it could not be noted
+            for noted in uses.values():
+                if noted and not self.readonly:
+                    self.store.touch(noted)
+
+
+def _path(path: str | Path | None) -> str:
+    if path is None:
+        return str(default_path())
+    if not isinstance(path, (str, Path)) or not str(path).strip() or "\0" in str(path):
+        raise InputError(f'path is {path!r:.80}; give the path of a file, or ":memory:"')
+    return str(path)
+
+
+def _mapping(name: str, value: Mapping[str, Any] | None) -> Mapping[str, Any]:
+    if value is not None and not isinstance(value, Mapping):
+        raise InputError(f"{name} is a {type(value).__name__}; it must be a dictionary")
+    return value or {}
+
+
+def _last_done(view: View) -> Mapping[str, Any]:
+    """The newest operation that was not undone and is no undo."""
+    limit = 50
+    while True:
+        rows = view.operations(limit)
+        row = next((row for row in rows if row["undone_by"] is None and row["verb"] != "undo"), None)
+        if row is not None:
+            return row
+        if len(rows) < limit:
+            raise NotFoundError(f"there is nothing to undo in {view.scope}")
+        limit *= 8
 
 
 def _zone(zone: str | tzinfo) -> tzinfo:
@@ -726,7 +760,7 @@ def _zone(zone: str | tzinfo) -> tzinfo:
         return zone
     try:
         return UTC if zone == "UTC" else zoneinfo.ZoneInfo(zone)
-    except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError) as error:
+    except (zoneinfo.ZoneInfoNotFoundError, ValueError, TypeError, OSError) as error:
         raise InputError(f"zone is {zone!r}; give an IANA name such as Europe/London") from error
 
 
@@ -763,7 +797,7 @@ def _threshold(value: float | None) -> float | None:
     return value
 
 
-def _positive(name: str, value: float) -> float:
-    if not isinstance(value, (int, float)) or not 0 < value < 1e9:
-        raise InputError(f"{name} is {value!r}; it must be a number above 0")
+def _positive(name: str, value: float, at_most: float = 1e9) -> float:
+    if not isinstance(value, (int, float)) or not 0 < value <= at_most:
+        raise InputError(f"{name} is {value!r}; it must be a number above 0 and at most {at_most:g}")
     return value

@@ -139,13 +139,13 @@ class Engram:
     def speaker(self) -> str | None:
         """Who said or wrote it, if that is known."""
         value = self.attrs.get("speaker")
-        return value if isinstance(value, str) else None
+        return value if value and isinstance(value, str) else None
 
     @property
     def session(self) -> str | None:
         """The stretch of conversation it belongs to: `attrs["session"]`, else the scope's `run_id`."""
         value = self.attrs.get("session", self.scope.run_id)
-        return str(value) if value is not None else None
+        return str(value) if value not in (None, "") else None
 
     def with_(self, **changes: Any) -> Engram:
         """A copy with some fields replaced."""
@@ -192,9 +192,12 @@ class Link:
     weight: float = 1.0
 
     def __post_init__(self) -> None:
+        for end in (self.source, self.target):
+            if not isinstance(end, str):
+                raise InputError(f"a link's end is {end!r:.60}; it must be the id of a record")
         if self.relation not in RELATIONS:
             raise InputError(f"relation is {self.relation!r}; it must be one of {', '.join(RELATIONS)}")
-        if not 0 <= self.weight <= 1:
+        if not isinstance(self.weight, (int, float)) or not 0 <= self.weight <= 1:
             raise InputError(f"weight is {self.weight!r}; it must lie in [0, 1]")
 
 
@@ -381,7 +384,8 @@ class Receipt:
     files    the files that were scanned afterwards, with their sizes in bytes
     needles  how many pieces of the erased texts were looked for in those bytes
     found    pieces that are still there and that no remaining record accounts for: must be empty
-    clean    whether `found` is empty
+    open     why the files could not be rewritten yet, and what to do; "" if they were
+    clean    whether `found` and `open` are empty
     sha256   over all of the above, so that a receipt that was edited is recognised
     """
 
@@ -392,12 +396,13 @@ class Receipt:
     files: Mapping[str, int]
     needles: int
     found: tuple[str, ...]
+    open: str
     sha256: str
 
     @property
     def clean(self) -> bool:
         """Whether nothing of what was erased is left in the bytes of the files."""
-        return not self.found
+        return not self.found and not self.open
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values."""
@@ -409,6 +414,7 @@ class Receipt:
             "files": dict(self.files),
             "needles": self.needles,
             "found": list(self.found),
+            "open": self.open,
             "clean": self.clean,
             "sha256": self.sha256,
         }

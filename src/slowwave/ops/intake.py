@@ -11,7 +11,7 @@ from types import MappingProxyType
 from typing import Any
 
 from slowwave.errors import InputError
-from slowwave.records import KINDS, SCOPE_FIELDS, Engram, Item, Scope
+from slowwave.records import KINDS, RELATIONS, SCOPE_FIELDS, Engram, Item, Scope
 from slowwave.store.clock import parse_moment, to_micros
 from slowwave.store.ids import content_key, new_id
 
@@ -51,6 +51,8 @@ def _item(entry: Any, common: Mapping[str, Any], place: int, total: int) -> Item
     filled = {name: value for name, value in given.items() if getattr(item, name) is None or name == "kind"}
     if isinstance(entry, Item):
         filled.pop("kind", None)
+    if not isinstance(item.attrs, Mapping):
+        raise InputError(f"{where}attrs is a {type(item.attrs).__name__}; it must be a dictionary")
     item = replace(item, **filled, attrs={**(common.get("attrs") or {}), **item.attrs})
     _check(item, where)
     return item
@@ -96,9 +98,17 @@ def _check(item: Item, where: str) -> None:
     if item.kind not in KINDS:
         raise InputError(f"{where}kind is {item.kind!r}; it must be one of {', '.join(KINDS)}")
     check_attrs(item.attrs, where)
-    unknown = [name for name in item.scope if name not in SCOPE_FIELDS]
+    if not isinstance(item.scope, Mapping):
+        raise InputError(f"{where}scope is a {type(item.scope).__name__}; it must be a dictionary")
+    unknown = [str(name) for name in item.scope if name not in SCOPE_FIELDS]
     if unknown:
         raise InputError(f"{where}scope has {', '.join(unknown)}; its fields are {', '.join(SCOPE_FIELDS)}")
+    pairs = item.links if isinstance(item.links, (list, tuple)) else (None,)
+    if not all(isinstance(pair, (list, tuple)) and len(pair) == 2 for pair in pairs):
+        raise InputError(f"{where}links is {item.links!r:.60}; it must be pairs of relation and origin")
+    for relation, _ in item.links:
+        if relation not in RELATIONS:
+            raise InputError(f"{where}a link's relation is {relation!r:.40}; it must be one of {', '.join(RELATIONS)}")
 
 
 def check_text(value: str | None, name: str) -> None:
@@ -190,7 +200,15 @@ def to_engrams(
             attrs=MappingProxyType(attrs),
             origin=item.origin,
             half_life_days=half_life_days,
-            due=now.astimezone(UTC) + timedelta(days=half_life_days),
+            due=_later(now.astimezone(UTC), half_life_days),
         )
         out.append((engram, key))
     return out
+
+
+def _later(moment: datetime, days: float) -> datetime | None:
+    """So many days later; None beyond the year 9999."""
+    try:
+        return moment + timedelta(days=days)
+    except OverflowError:
+        return None

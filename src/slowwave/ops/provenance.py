@@ -39,6 +39,8 @@ def chosen_ids(
     if sum([ids is not None, filtered, subject is not None, everything]) != 1:
         raise InputError("name exactly one of id, filters, subject, all; leaving all of them out chooses nothing")
     if ids is not None:
+        if not isinstance(ids, Iterable):
+            raise InputError(f"id is a {type(ids).__name__}; give an id, or a list of ids")
         given = [ids] if isinstance(ids, str) else list(ids)
         for id_ in given:
             one(view, id_)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
+from typing import Any
 
 from slowwave.records import Engram, Receipt, Scope
-from slowwave.store.base import Store
+from slowwave.store.base import Erased, Store
 
 WINDOW = 48  # bytes of a long text that are looked for at once
 STRIDE = 400  # bytes between two windows
@@ -17,20 +18,32 @@ LONG_WORD = 9  # letters from which a word is telling enough to be looked for by
 
 
 def needles(doomed: Sequence[Engram]) -> list[bytes]:
-    """Pieces of the engrams that would betray them: ids, whole texts or windows of long ones, long words, origins."""
+    """Pieces of the engrams that would betray them: ids, texts (windows of long ones), long words, origins, attrs."""
     out: dict[bytes, None] = {}
     for engram in doomed:
         out[engram.id.encode()] = None
-        for text in (engram.text, engram.origin or ""):
+        for text in (engram.text, engram.origin or "", *_strings(engram.attrs)):
             data = text.encode("utf-8")
             if len(data) >= 8:
                 for start in range(0, max(1, len(data) - WINDOW + 1), STRIDE):
                     out[data[start : start + WINDOW]] = None
                 out[data[-WINDOW:]] = None
-        for word in re.findall(r"\w{%d,}" % LONG_WORD, engram.text):
+        for word in re.findall(rf"\w{{{LONG_WORD},}}", engram.text):
             out[word.encode("utf-8")] = None
             out[word.lower()[: LONG_WORD - 2].encode("utf-8")] = None  # as the full-text index stems it
     return list(out)
+
+
+def _strings(value: Any) -> Iterator[str]:
+    """Every text in a JSON value, keys apart."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        for item in value.values():
+            yield from _strings(item)
+    elif isinstance(value, (list, tuple)):
+        for item in value:
+            yield from _strings(item)
 
 
 def mentions(engram: Engram, subject: str) -> bool:
@@ -40,25 +53,21 @@ def mentions(engram: Engram, subject: str) -> bool:
     return re.search(rf"(?<!\w){re.escape(subject)}(?!\w)", engram.text, re.IGNORECASE) is not None
 
 
-def make(
-    at: datetime,
-    scope: Scope,
-    ids: Sequence[str],
-    counts: Mapping[str, int],
-    looked_for: Sequence[bytes],
-    found: Mapping[str, Sequence[str]],
-    store: Store,
-) -> Receipt:
-    """The receipt; a piece that a remaining record holds as well is no trace of the erased one."""
-    left = tuple(sorted(piece for piece in found if not store.holds(piece)))
+def make(at: datetime, scope: Scope, erased: Erased, store: Store) -> Receipt:
+    """Scan the files and write the receipt; a piece that what is left holds as well is no trace of the erased."""
+    looked_for = needles(erased.gone)
+    left = tuple(sorted(piece for piece in store.scan(looked_for) if not store.holds(piece)))
+    ids = [engram.id for engram in erased.gone]
+    counts, files = dict(erased.counts), store.size()
     body = {
         "at": at.isoformat(),
         "scope": scope.to_dict(),
-        "ids": list(ids),
-        "counts": dict(counts),
-        "files": store.size(),
+        "ids": ids,
+        "counts": counts,
+        "files": files,
         "needles": len(looked_for),
         "found": list(left),
+        "open": erased.open,
     }
     digest = hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
-    return Receipt(at, scope, tuple(ids), dict(counts), body["files"], len(looked_for), left, digest)  # type: ignore[arg-type]
+    return Receipt(at, scope, tuple(ids), counts, files, len(looked_for), left, erased.open, digest)

@@ -85,6 +85,20 @@ class Applied:
 
 
 @dataclass(frozen=True, slots=True)
+class Erased:
+    """What an erasure removed.
+
+    counts  rows by table, with `asked` (records named) and `derived` (what stood on them)
+    gone    the records as they were, wherever in the file; for the receipt, then to be let go
+    open    why their bytes may still be in a file (another process reads it, no room, ...); "" if they are not
+    """
+
+    counts: Mapping[str, int]
+    gone: tuple[Engram, ...]
+    open: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Row:
     """A candidate as the ranking needs it: cheaper than an Engram, which is read for the winners alone."""
 
@@ -238,8 +252,8 @@ class View(ABC):
         """Journal lines, newest first: of some engrams, of one operation, or all."""
 
     @abstractmethod
-    def operations(self, limit: int = 100, verb: str | None = None) -> list[dict[str, Any]]:
-        """Operations, newest first, with how many changes each made."""
+    def operations(self, limit: int = 100, verb: str | None = None, op: str | None = None) -> list[dict[str, Any]]:
+        """Operations, newest first, with how many changes each made: all, of one verb, or the one of this id."""
 
     @abstractmethod
     def cursor(self, system: str) -> Cursor:
@@ -269,8 +283,8 @@ class Store(ABC):
         """Note recalls (when, half-life from now on, due) outside the journal; strength is 1 again."""
 
     @abstractmethod
-    def erase(self, scope: Scope, ids: Sequence[str]) -> dict[str, int]:
-        """Remove these records and all that is derived from them, from every table; counts by table."""
+    def erase(self, scope: Scope, ids: Sequence[str]) -> Erased:
+        """Remove these records and all that is derived from them, from every table, index and file."""
 
     @abstractmethod
     def scan(self, needles: Sequence[bytes]) -> dict[str, list[str]]:

@@ -59,7 +59,7 @@ class VectorCache:
         self.store = store
         self.cache_bytes = cache_mb << 20
         self._held: OrderedDict[Scope, _Held] = OrderedDict()
-        self._lock = threading.Lock()
+        self.lock = threading.Lock()
 
     def nearest(self, scope: Scope, query: NDArray[np.float32], k: int, allowed: NDArray[np.int64] | None) -> Found:
         """The k nearest among the scope's vectors."""
@@ -85,7 +85,7 @@ class VectorCache:
 
     def clear(self) -> None:
         """Forget every vector."""
-        with self._lock:
+        with self.lock:
             self._held.clear()
 
     def drop_sidecars(self) -> None:
@@ -97,10 +97,10 @@ class VectorCache:
 
     def _current(self, scope: Scope) -> _Held | None:
         """The scope's index, brought up to date."""
-        model = self.store.model()
+        model = self.store.current_model()
         if model is None:
             return None
-        with self._lock:
+        with self.lock:
             row = self.store.read(
                 "SELECT ifnull((SELECT seq FROM sqlite_sequence WHERE name = 'engrams'), 0), "
                 "ifnull((SELECT value FROM meta WHERE key = 'epoch'), '')",

@@ -7,12 +7,15 @@ import random
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+import weakref
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from slowwave.errors import (
+    InputError,
     SchemaError,
     StoreBusyError,
     StoreCorruptError,
@@ -26,30 +29,45 @@ from slowwave.store.sql_filters import sw_contains, sw_icontains
 MEMORY = ":memory:"
 _CODES = {
     sqlite3.SQLITE_FULL: StoreFullError,
-    sqlite3.SQLITE_IOERR: StoreFullError,
     sqlite3.SQLITE_READONLY: StoreReadOnlyError,
     sqlite3.SQLITE_BUSY: StoreBusyError,
     sqlite3.SQLITE_LOCKED: StoreBusyError,
+    sqlite3.SQLITE_PROTOCOL: StoreBusyError,
     sqlite3.SQLITE_CORRUPT: StoreCorruptError,
     sqlite3.SQLITE_NOTADB: StoreCorruptError,
-    sqlite3.SQLITE_CANTOPEN: StoreError,
 }
+# A write that the system cut short: no room, a quota, or a limit on the size of files.
+_NO_ROOM = (
+    sqlite3.SQLITE_IOERR_WRITE,
+    sqlite3.SQLITE_IOERR_FSYNC,
+    sqlite3.SQLITE_IOERR_TRUNCATE,
+    sqlite3.SQLITE_IOERR_SHMSIZE,
+)
 _NEXT = {
     StoreFullError: "nothing was written; free room on the disk and try again",
     StoreReadOnlyError: "make the file and its folder writable, or open it with readonly=True to search only",
     StoreBusyError: "another process held the file for too long; raise timeout_seconds or end that process",
     StoreCorruptError: "restore a backup, or recover with: sqlite3 FILE .recover",
-    StoreError: "check the path and its rights",
+    StoreError: "check the path, its rights and its disk",
 }
 
 
 def explain(error: sqlite3.Error, path: str) -> StoreError:
     """A SQLite error -> ours, with the file, what SQLite found, and what to do."""
     code = getattr(error, "sqlite_errorcode", 0) or 0
-    kind = _CODES.get(code & 0xFF, StoreError)
-    if "file is not a database" in str(error) or "malformed" in str(error):
+    kind = StoreFullError if code in _NO_ROOM else _CODES.get(code & 0xFF, StoreError)
+    if any(sign in str(error) for sign in ("file is not a database", "malformed", "Could not decode")):
         kind = StoreCorruptError
     return kind(f"{path}: {error}; {_NEXT[kind]}")
+
+
+@dataclass(slots=True, eq=False)
+class _Held:
+    """One thread's connection. The lock is held while a statement runs, so that no fork falls into one."""
+
+    connection: sqlite3.Connection
+    thread: threading.Thread
+    lock: threading.RLock
 
 
 class Connections:
@@ -65,41 +83,45 @@ class Connections:
         self.timeout_seconds = timeout_seconds
         self.durable = durable
         self._write_lock = threading.RLock()
-        self._open: list[tuple[int, sqlite3.Connection]] = []
+        self._guards: list[threading.Lock] = []
+        self._open: list[_Held] = []
         self._local = threading.local()
-        self._shared: sqlite3.Connection | None = None
+        self._shared: _Held | None = None
         self._closed = False
+        self._file: tuple[int, int] | None = None
         if self.path != MEMORY and not readonly:
             try:
                 Path(self.path).parent.mkdir(parents=True, exist_ok=True)
             except OSError as error:
                 raise StoreError(f"cannot make the folder of {self.path}: {error}; give another path") from error
-        with self.translated():
-            self._migrate()
+        _EVERY.add(self)
+        try:
+            with self.translated():
+                self._prepare()
+        except BaseException:
+            self.close()
+            raise
 
     @contextmanager
     def translated(self) -> Iterator[None]:
-        """SQLite's errors become ours."""
+        """SQLite's errors become ours, and values that it cannot hold an InputError."""
         try:
             yield
         except sqlite3.Error as error:
             raise explain(error, self.path) from error
+        except (UnicodeEncodeError, OverflowError) as error:
+            raise InputError(f"a value cannot be kept or looked for: {error}; give valid text and numbers") from error
 
-    def get(self) -> sqlite3.Connection:
-        """This thread's connection."""
-        if self._closed:
-            raise StoreError(f"{self.path} was closed; make a new Memory")
-        if self.path == MEMORY:
-            if self._shared is None:
-                self._shared = self._connect()
-            return self._shared
-        held: tuple[int, sqlite3.Connection] | None = getattr(self._local, "held", None)
-        if held is None or held[0] != os.getpid():  # a forked child must not use its parent's connection
-            held = (os.getpid(), self._connect())
-            self._local.held = held
-            with self._write_lock:
-                self._open.append(held)
-        return held[1]
+    def fetch(self, sql: str, values: Sequence[Any] = ()) -> list[Any]:
+        """All rows of a statement, on this thread's connection."""
+        with self.translated():
+            held = self._held()
+            with held.lock:
+                return held.connection.execute(sql, values).fetchall()
+
+    def guard(self, lock: threading.Lock) -> None:
+        """Hold this lock too while the process forks; whoever holds it may read, but not the other way round."""
+        self._guards.append(lock)
 
     @contextmanager
     def write(self) -> Iterator[sqlite3.Connection]:
@@ -107,8 +129,9 @@ class Connections:
         if self.readonly:
             raise StoreReadOnlyError(f"{self.path} was opened with readonly=True; open it without to write")
         with self._write_lock, self.translated():
-            connection = self.get()
-            self._begin(connection)
+            connection = self._held().connection
+            self._check_file()
+            self._patiently(connection, "BEGIN IMMEDIATE")
             try:
                 yield connection
                 connection.execute("COMMIT")
@@ -117,36 +140,82 @@ class Connections:
                     connection.execute("ROLLBACK")
                 raise
 
-    def _begin(self, connection: sqlite3.Connection) -> None:
-        """BEGIN IMMEDIATE, asked again with a random pause: SQLite's own wait is not fair among many processes."""
+    def outside(self, *statements: str) -> list[Any]:
+        """Run statements that cannot stand in a transaction, one writer at a time; the last one's rows."""
+        rows: list[Any] = []
+        with self._write_lock, self.translated():
+            self._check_file()
+            connection = self._held().connection
+            for statement in statements:
+                rows = connection.execute(statement).fetchall()
+        return rows
+
+    def close(self) -> None:
+        """Close every connection of this process."""
+        with self._write_lock:
+            self._closed = True
+            for held in [*self._open, *([self._shared] if self._shared else [])]:
+                held.connection.close()
+            self._open.clear()
+            self._shared = None
+
+    def _held(self) -> _Held:
+        """This thread's connection."""
+        if self._closed:
+            raise StoreError(f"{self.path} was closed; make a new Memory")
+        if self.path == MEMORY:
+            if self._shared is None:  # its readers wait for its writer, so that they never see half a transaction
+                self._shared = _Held(self._connect(), threading.current_thread(), self._write_lock)
+            return self._shared
+        held: _Held | None = getattr(self._local, "held", None)
+        if held is None:
+            self._drop_ended()
+            held = _Held(self._connect(), threading.current_thread(), threading.RLock())
+            self._local.held = held
+            self._open.append(held)
+        return held
+
+    def _drop_ended(self) -> None:
+        """Close the connections of threads that have ended."""
+        for held in [held for held in self._open if not held.thread.is_alive()]:
+            with suppress(ValueError):  # another thread was first
+                self._open.remove(held)
+                held.connection.close()
+
+    def _patiently(self, connection: sqlite3.Connection, statement: str) -> None:
+        """Run a statement that needs a lock, again and again with a random pause: SQLite's own wait is not fair among
+        many processes, and for a change of the journal mode there is none."""
         limit = time.monotonic() + self.timeout_seconds
         while True:
             try:
-                connection.execute("BEGIN IMMEDIATE")
+                connection.execute(statement).fetchall()
                 return
             except sqlite3.OperationalError as error:
                 if (error.sqlite_errorcode or 0) & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > limit:
                     raise
                 time.sleep(random.uniform(0.001, 0.02))
 
-    def close(self) -> None:
-        """Close every connection of this process."""
-        with self._write_lock:
-            self._closed = True
-            for pid, connection in self._open:
-                if pid == os.getpid():
-                    connection.close()
-            self._open.clear()
-            if self._shared is not None:
-                self._shared.close()
-                self._shared = None
+    def _check_file(self) -> None:
+        """SQLite writes on into a file that was deleted or replaced, and all of that would be lost."""
+        if self._file is None:
+            return
+        try:
+            status = os.stat(self.path)
+        except OSError as error:
+            raise StoreError(f"{self.path} was deleted or moved while open ({error}); make a new Memory") from error
+        if (status.st_dev, status.st_ino) != self._file:
+            raise StoreError(f"{self.path} was replaced by another file while open; make a new Memory")
 
     def _connect(self) -> sqlite3.Connection:
         if self.path == MEMORY:
             connection = sqlite3.connect(MEMORY, isolation_level=None, check_same_thread=False)
         else:
-            mode = "ro" if self.readonly else "rwc"
-            uri = f"{Path(self.path).absolute().as_uri()}?mode={mode}"
+            self._check_file()
+            path = Path(self.path).absolute()
+            uri = f"{path.as_uri()}?mode={'ro' if self.readonly else 'rw' if self._file else 'rwc'}"
+            log = Path(f"{path}-wal")
+            if self.readonly and not os.access(path.parent, os.W_OK) and not (log.exists() and log.stat().st_size):
+                uri += "&immutable=1"  # nobody can write there, nor could SQLite put its own files beside it
             connection = sqlite3.connect(
                 uri, uri=True, isolation_level=None, check_same_thread=False, timeout=min(self.timeout_seconds, 5.0)
             )
@@ -162,32 +231,30 @@ class Connections:
         connection.execute("PRAGMA secure_delete = ON")
         connection.execute("PRAGMA temp_store = MEMORY")
         connection.execute("PRAGMA cache_size = -32768")
-        connection.execute("PRAGMA mmap_size = 1073741824")
+        connection.execute(f"PRAGMA synchronous = {'FULL' if self.durable else 'NORMAL'}")
         connection.create_function("sw_contains", -1, sw_contains, deterministic=True)
         connection.create_function("sw_icontains", -1, sw_icontains, deterministic=True)
-        if not self.readonly and self.path != MEMORY:
-            self._retry(connection, "PRAGMA journal_mode = WAL")
-            connection.execute(f"PRAGMA synchronous = {'FULL' if self.durable else 'NORMAL'}")
 
-    def _retry(self, connection: sqlite3.Connection, statement: str) -> None:
-        """Changing the journal mode does not wait for a lock by itself."""
-        limit = time.monotonic() + self.timeout_seconds
-        while True:
-            try:
-                connection.execute(statement).fetchall()
-                return
-            except sqlite3.OperationalError as error:
-                if (error.sqlite_errorcode or 0) & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > limit:
-                    raise
-                time.sleep(random.uniform(0.005, 0.05))
-
-    def _migrate(self) -> None:
-        connection = self.get()
+    def _prepare(self) -> None:
+        """Look before touching: a file of another program, or of a newer slowwave, stays as it is."""
+        connection = self._held().connection
         version = self._version(connection)
-        if version == VERSION or (self.readonly and version > 0):
-            return
+        if self.path != MEMORY:
+            status = os.stat(self.path)
+            self._file = (status.st_dev, status.st_ino)
         if self.readonly:
-            raise StoreError(f"{self.path} holds no slowwave memory and was opened with readonly=True")
+            if not version:
+                raise StoreError(f"{self.path} holds no slowwave memory; open it without readonly=True to make one")
+            if version < VERSION:
+                raise SchemaError(
+                    f"{self.path} has schema {version}, this slowwave reads {VERSION}; open it once without "
+                    "readonly=True to bring it up to date"
+                )
+            return
+        if self.path != MEMORY and pragma(connection, "journal_mode") != "wal":
+            self._patiently(connection, "PRAGMA journal_mode = WAL")
+        if version == VERSION:
+            return
         with self.write():
             version = self._version(connection)  # another process may have been first
             for number, step in enumerate(STEPS[version:], start=version + 1):
@@ -197,16 +264,54 @@ class Connections:
             connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
 
     def _version(self, connection: sqlite3.Connection) -> int:
-        version = int(connection.execute("PRAGMA user_version").fetchone()[0])
-        application = int(connection.execute("PRAGMA application_id").fetchone()[0])
-        tables = int(connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0])
+        """The schema's number; 0 for an empty file. One statement, since another process may be making the schema."""
+        tables, version, application = connection.execute(
+            "SELECT (SELECT count(*) FROM sqlite_schema), user_version, application_id "
+            "FROM pragma_user_version, pragma_application_id"
+        ).fetchone()
         if tables and application != APPLICATION_ID:
             raise StoreError(f"{self.path} is a SQLite database of another program; give another path")
         if version > VERSION:
             raise SchemaError(
                 f"{self.path} has schema {version}, this slowwave knows {VERSION}; run: pip install -U slowwave"
             )
-        return version
+        return int(version)
+
+
+_EVERY: weakref.WeakSet[Connections] = weakref.WeakSet()
+_stopped: list[Any] = []
+
+
+def _before_fork() -> None:
+    """Let every statement come to its end, and begin none."""
+    every = list(_EVERY)
+    locks: list[Any] = [lock for one in every for lock in one._guards]
+    locks += [one._write_lock for one in every]
+    locks += [held.lock for one in every for held in list(one._open)]
+    for lock in locks:
+        lock.acquire()
+        _stopped.append(lock)
+
+
+def _after_fork() -> None:
+    while _stopped:
+        _stopped.pop().release()
+
+
+def _after_fork_in_child() -> None:
+    """Close what was inherited, at once: SQLite's locks stay with the parent, but its bookkeeping of them is copied, so
+    that a child which went on with it would write to a log that the parent may delete."""
+    for one in list(_EVERY):
+        for held in one._open:
+            with suppress(sqlite3.Error):
+                held.connection.close()
+        one._open.clear()
+        one._local = threading.local()
+    _after_fork()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_before_fork, after_in_parent=_after_fork, after_in_child=_after_fork_in_child)
 
 
 def _statements(script: str) -> Iterator[str]:

@@ -5,34 +5,49 @@ from __future__ import annotations
 import json
 import mmap
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+
+from slowwave.errors import StoreError
+from slowwave.records import SCOPE_FIELDS
+from slowwave.store.base import Erased
 from slowwave.store.connection import MEMORY, Connections
-from slowwave.store.reindex import bump_epoch
+from slowwave.store.reindex import bump_epoch, read_engrams
+from slowwave.store.sqlite_rows import pack
 from slowwave.store.sqlite_view import SqliteView
 
+OPEN = "open_erasure"  # in `meta` from an erasure's commit until the files hold nothing of it
+KEY = 7  # bytes by which a scan recognises where a needle may begin
+BLOCK = 1 << 22  # bytes scanned at once
+DOOMED = "(SELECT n FROM temp.doomed)"
+COVERS = " AND ".join(f"(a.{name} = '' OR a.{name} = b.{name})" for name in SCOPE_FIELDS)  # scope a's reader sees b
 
-def erase(connections: Connections, view: SqliteView, ids: Sequence[str]) -> dict[str, int]:
-    """Remove these records and everything that was derived from them, directly or not; counts by table.
+
+def erase(connections: Connections, view: SqliteView, ids: Sequence[str]) -> Erased:
+    """Remove these records and everything that was derived from them, directly or not.
 
     What was derived from others as well goes too, since its text may quote what is erased: the sources that are left
     are handed to the next sleep, which derives it anew from them alone. Lines of the journal about what goes are
-    removed; lines that only name it as a source lose their reason.
+    removed; lines that only name it lose their reason.
     """
     own = list(view.numbers(ids).values())
     with connections.write() as connection:
         _fill(connection, own)
+        gone = read_engrams(connections, [n for (n,) in connection.execute("SELECT n FROM temp.doomed")])
         counts = _erase_rows(connection, len(own))
         connection.execute("DROP TABLE temp.doomed")
+        connection.execute("INSERT OR REPLACE INTO meta VALUES (?, '1')", (OPEN,))
         bump_epoch(connection)
-    compact(connections)
-    return counts
+    return Erased(counts, tuple(gone.values()), compact(connections))
 
 
 def _fill(connection: sqlite3.Connection, ns: Sequence[int]) -> None:
     """temp.doomed: these rows and all that stands on them."""
-    connection.execute("CREATE TEMP TABLE doomed (n INTEGER PRIMARY KEY, id TEXT)")
+    connection.execute("DROP TABLE IF EXISTS temp.doomed")
+    connection.execute("CREATE TEMP TABLE doomed (n INTEGER PRIMARY KEY, id TEXT UNIQUE)")
     connection.execute(
         "WITH RECURSIVE d (n) AS (SELECT value FROM json_each(?) "
         "UNION SELECT t.engram FROM d JOIN sources t ON t.source = d.n) "
@@ -43,15 +58,33 @@ def _fill(connection: sqlite3.Connection, ns: Sequence[int]) -> None:
 
 def _erase_rows(connection: sqlite3.Connection, asked: int) -> dict[str, int]:
     run = connection.execute
-    doomed = "(SELECT n FROM temp.doomed)"
-    resleep = run(
-        f"SELECT min(t.source) FROM sources t WHERE t.engram IN {doomed} AND t.source NOT IN {doomed}"
-    ).fetchone()[0]
     counts = {"asked": asked, "records": run("SELECT count(*) FROM temp.doomed").fetchone()[0]}
     counts["derived"] = counts["records"] - asked
+    _clean_journal(connection)
+    _hand_back(connection)
     run(
-        "UPDATE journal SET reason = '[erased]', before = '{}', after = '{}' WHERE engram NOT IN "
-        f"{doomed} AND n IN (SELECT j.n FROM journal j, json_each(j.sources) s "
+        "UPDATE engrams SET until = NULL, until_zone = NULL, closed = NULL WHERE until IS NOT NULL "
+        f"AND n NOT IN {DOOMED} AND n IN "
+        f"(SELECT l.target FROM links l WHERE l.relation = 'supersedes' AND l.source IN {DOOMED})"
+    )
+    for table, column in (
+        ("journal", "engram"), ("vectors", "engram"), ("times", "engram"), ("words", "rowid"),
+        ("sources", "engram"), ("engrams", "n"),
+    ):  # fmt: skip
+        counts[table] = run(f"DELETE FROM {table} WHERE {column} IN {DOOMED}").rowcount
+    counts["links"] = run(f"DELETE FROM links WHERE source IN {DOOMED} OR target IN {DOOMED}").rowcount
+    _sweep(connection)
+    # Deleted words leave marks in the full-text index until its parts are merged: merge them now.
+    run("INSERT INTO words (words) VALUES ('optimize')")
+    return counts
+
+
+def _clean_journal(connection: sqlite3.Connection) -> None:
+    """Take what is doomed out of the lines about others: as a source, as the end of a tie, by id in a reason."""
+    run = connection.execute
+    run(
+        "UPDATE journal SET reason = '[erased]', before = '{}', after = iif(after = '{\"added\":true}', after, '{}') "
+        f"WHERE engram NOT IN {DOOMED} AND n IN (SELECT j.n FROM journal j, json_each(j.sources) s "
         "WHERE s.value IN (SELECT id FROM temp.doomed))"
     )
     run(
@@ -68,58 +101,124 @@ def _erase_rows(connection: sqlite3.Connection, asked: int) -> dict[str, int]:
             "json_extract(s.value, '$[0]') IN (SELECT id FROM temp.doomed) "
             "OR json_extract(s.value, '$[2]') IN (SELECT id FROM temp.doomed))"
         )
-    run(
-        "UPDATE engrams SET until = NULL, until_zone = NULL, closed = NULL WHERE until IS NOT NULL "
-        f"AND n NOT IN {doomed} AND n IN "
-        f"(SELECT l.target FROM links l WHERE l.relation = 'supersedes' AND l.source IN {doomed})"
+    run(  # a line that names what replaced its record stands in the same operation as the line about the other
+        "UPDATE journal SET reason = '[erased]' WHERE n IN (SELECT j.n FROM journal j, journal k, temp.doomed d "
+        "WHERE k.engram = d.n AND j.op = k.op AND j.engram <> d.n AND instr(j.reason, d.id) > 0)"
     )
-    for table, column in (
-        ("journal", "engram"), ("vectors", "engram"), ("times", "engram"), ("words", "rowid"),
-        ("sources", "engram"), ("engrams", "n"),
-    ):  # fmt: skip
-        counts[table] = run(f"DELETE FROM {table} WHERE {column} IN {doomed}").rowcount
-    counts["links"] = run(f"DELETE FROM links WHERE source IN {doomed} OR target IN {doomed}").rowcount
-    counts["engrams"] = counts.pop("engrams")
-    run("UPDATE operations SET params = '{}' WHERE n NOT IN (SELECT op FROM journal)")
+
+
+def _hand_back(connection: sqlite3.Connection) -> None:
+    """Let the next sleep begin before the first record that loses a summary or fact, and forget what is doomed."""
+    run = connection.execute
+    run(
+        "UPDATE cursors SET last = min(last, ifnull((SELECT min(t.source) - 1 FROM sources t "
+        "JOIN engrams e ON e.n = t.source JOIN scopes b ON b.n = e.scope JOIN scopes a ON a.n = cursors.scope "
+        f"WHERE t.engram IN {DOOMED} AND t.source NOT IN {DOOMED} AND {COVERS}), last))"
+    )
+    doomed = {id_ for (id_,) in run("SELECT id FROM temp.doomed")}
+    for scope, system, state in run("SELECT scope, system, state FROM cursors WHERE state <> '{}'").fetchall():
+        left = pack(_without(json.loads(state), doomed))
+        if left != state:
+            run("UPDATE cursors SET state = ? WHERE scope = ? AND system = ?", (left, scope, system))
+
+
+def _without(value: Any, doomed: Container[str]) -> Any:
+    """A JSON value without the ids that are doomed, as keys, values or members."""
+    if isinstance(value, dict):
+        kept = {key: item for key, item in value.items() if key not in doomed}
+        return {key: _without(item, doomed) for key, item in kept.items() if not _is_doomed(item, doomed)}
+    if isinstance(value, list):
+        return [_without(item, doomed) for item in value if not _is_doomed(item, doomed)]
+    return value
+
+
+def _is_doomed(value: Any, doomed: Container[str]) -> bool:
+    return isinstance(value, str) and value in doomed
+
+
+def _sweep(connection: sqlite3.Connection) -> None:
+    """Remove what nothing stands on any more: names of people, sessions and scopes betray as much as texts."""
+    run = connection.execute
     run("DELETE FROM operations WHERE n NOT IN (SELECT op FROM journal)")
+    run("UPDATE operations SET undone_by = NULL WHERE undone_by NOT IN (SELECT id FROM operations)")
     run(
         "DELETE FROM speakers WHERE NOT EXISTS "
         "(SELECT 1 FROM engrams e WHERE e.scope = speakers.scope AND e.speaker = speakers.name)"
     )
     run("DELETE FROM sessions WHERE n NOT IN (SELECT session FROM engrams)")
     run(
-        "DELETE FROM scopes WHERE n NOT IN (SELECT scope FROM engrams) AND n NOT IN (SELECT scope FROM operations) "
-        "AND n NOT IN (SELECT scope FROM sessions) AND n NOT IN (SELECT scope FROM speakers)"
+        "DELETE FROM cursors WHERE NOT EXISTS (SELECT 1 FROM scopes a, scopes b JOIN engrams e ON e.scope = b.n "
+        f"WHERE a.n = cursors.scope AND {COVERS})"
     )
-    if resleep is not None:
-        run("UPDATE cursors SET last = min(last, ?)", (resleep - 1,))
-    # Deleted words leave marks in the full-text index until its parts are merged: merge them now.
-    run("INSERT INTO words (words) VALUES ('optimize')")
-    return counts
+    run(
+        "DELETE FROM scopes WHERE n NOT IN (SELECT scope FROM engrams) AND n NOT IN (SELECT scope FROM operations) "
+        "AND n NOT IN (SELECT scope FROM sessions) AND n NOT IN (SELECT scope FROM cursors)"
+    )
 
 
-def compact(connections: Connections) -> bool:
-    """Rewrite the file without what was freed, and empty the log; False if another process held it."""
-    if connections.path == MEMORY:
-        return True
-    with connections.translated():
-        connection = connections.get()
+def compact(connections: Connections) -> str:
+    """Rewrite the file without what was freed, and empty the log; "" if that is done, else why not and what to do."""
+    if connections.path != MEMORY:
         try:
-            connection.execute("VACUUM")
-        except sqlite3.OperationalError as error:
-            if (error.sqlite_errorcode or 0) & 0xFF != sqlite3.SQLITE_BUSY:
-                raise
-        return not connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
+            connections.outside("VACUUM")
+            busy = connections.outside("PRAGMA wal_checkpoint(TRUNCATE)")[0][0]
+        except StoreError as error:
+            return f"the file could not be rewritten yet ({error}); it is when it is next opened for writing"
+        if busy:
+            return (
+                f"another process is reading {connections.path}, so its old pages are still there; end that process, "
+                "and open the file for writing once, which removes them"
+            )
+    with connections.write() as connection:
+        connection.execute("DELETE FROM meta WHERE key = ?", (OPEN,))
+    return ""
+
+
+def is_open(connections: Connections) -> bool:
+    """Whether an erasure was committed whose bytes may still be in the files."""
+    return bool(connections.fetch("SELECT 1 FROM meta WHERE key = ?", (OPEN,)))
 
 
 def scan(files: Sequence[Path], needles: Sequence[bytes]) -> dict[str, list[str]]:
-    """Look for bytes in whole files: needle (as text) -> names of the files that hold it."""
+    """Look for bytes in whole files: needle (as text) -> names of the files that hold it. One pass for all needles."""
+    short = [needle for needle in needles if 0 < len(needle) < KEY]
+    by_key: dict[int, list[bytes]] = {}
+    for needle in needles:
+        if len(needle) >= KEY:
+            by_key.setdefault(int.from_bytes(needle[:KEY], "little"), []).append(needle)
+    keys = np.array(sorted(by_key), dtype=np.uint64)
     found: dict[str, list[str]] = {}
     for file in files:
         if not file.stat().st_size:
             continue
         with file.open("rb") as handle, mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_READ) as data:
-            for needle in needles:
-                if needle and data.find(needle) >= 0:
-                    found.setdefault(needle.decode("utf-8", "replace"), []).append(file.name)
+            held = {needle for needle in short if data.find(needle) >= 0} | _held(data, keys, by_key)
+        for needle in sorted(held):
+            found.setdefault(needle.decode("utf-8", "replace"), []).append(file.name)
     return found
+
+
+def _held(data: mmap.mmap, keys: np.ndarray[Any, np.dtype[np.uint64]], by_key: dict[int, list[bytes]]) -> set[bytes]:
+    """Those needles that occur: every position whose next bytes hash like a key's is looked at."""
+    held: set[bytes] = set()
+    if not len(keys):
+        return held
+    odd, shift = np.uint64(0x9E3779B97F4A7C15), np.uint64(64 - 24)
+    mask = np.uint64((1 << 8 * KEY) - 1)
+    marked = np.zeros(1 << 24, dtype=bool)
+    marked[(keys * odd) >> shift] = True
+    for start in range(0, len(data), BLOCK):
+        block = data[start : start + BLOCK + 16] + bytes(16)
+        for offset in range(8):
+            words = np.frombuffer(block, dtype="<u8", offset=offset, count=min(BLOCK, len(block) - 16) // 8 + 1) & mask
+            near = np.flatnonzero(marked[(words * odd) >> shift])
+            near = near[np.isin(words[near], keys)]
+            for place in near.tolist():
+                at = start + 8 * place + offset
+                for needle in by_key[int(words[place])]:
+                    if needle not in held and data[at : at + len(needle)] == needle:
+                        held.add(needle)
+    return held
+
+
+__all__ = ["compact", "erase", "is_open", "scan"]

@@ -28,6 +28,7 @@ ALIASES = {"memory": "text", "valid_at": "at", "invalid_at": "until", "created_a
 TIMES = ("at", "until", "recorded")
 COLUMNS = ("id", "kind", "text", "speaker", "session", "origin", "strength", *TIMES, *SCOPE_FIELDS)
 MAX_DEPTH = 32
+MAX_VALUES = 5_000  # in one filter, its lists included
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +78,8 @@ def _parse(given: Any, zone: tzinfo, depth: int) -> Filter:
     if not isinstance(given, Mapping):
         raise FilterError(f"a filter is {given!r:.80}; it must be a dictionary such as {{'speaker': 'Mina'}}")
     parts: list[Filter] = []
+    if depth == 0 and _size(given) > MAX_VALUES:
+        raise FilterError(f"the filter holds more than {MAX_VALUES:,} values; choose by fewer, in several calls")
     for key, value in given.items():
         if not isinstance(key, str):
             raise FilterError(f"a filter's key is {key!r:.40}; it must be a text")
@@ -87,6 +90,14 @@ def _parse(given: Any, zone: tzinfo, depth: int) -> Filter:
         else:
             parts.extend(_tests(key, value, zone))
     return parts[0] if len(parts) == 1 else All(tuple(parts))
+
+
+def _size(given: Any, depth: int = 0) -> int:
+    """How many values a filter holds, at any depth that may be read."""
+    items = given.values() if isinstance(given, Mapping) else given if isinstance(given, (list, tuple)) else ()
+    if depth > 2 * MAX_DEPTH or not items:
+        return 1
+    return sum(_size(item, depth + 1) for item in items)
 
 
 def _tests(key: str, value: Any, zone: tzinfo) -> list[Filter]:

@@ -29,6 +29,16 @@ def new_id() -> str:
     return "".join(ALPHABET[value >> shift & 31] for shift in range(125, -1, -5))
 
 
+def _after_fork() -> None:
+    """A child counts on from a number of its own, and not from its parent's."""
+    global _lock, _last
+    _lock, _last = threading.Lock(), 0
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
+
+
 def content_key(text: str, kind: str, speaker: str | None, origin: str | None, at: int | None, nth: int) -> bytes:
     """What makes two items of one scope the same: 16 bytes over text, kind, speaker, origin, time and repetition.
 

@@ -75,7 +75,7 @@ CREATE INDEX journal_op ON journal (op);
 CREATE INDEX journal_engram ON journal (engram);
 
 CREATE TABLE cursors (
-    scope TEXT NOT NULL, system TEXT NOT NULL, last INTEGER NOT NULL, state TEXT NOT NULL,
+    scope INTEGER NOT NULL REFERENCES scopes, system TEXT NOT NULL, last INTEGER NOT NULL, state TEXT NOT NULL,
     PRIMARY KEY (scope, system)
 ) STRICT, WITHOUT ROWID;
 

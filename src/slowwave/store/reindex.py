@@ -15,26 +15,32 @@ from slowwave.store.base import Index
 from slowwave.store.cache import Model
 from slowwave.store.connection import Connections
 from slowwave.store.ids import new_id
-from slowwave.store.sqlite_rows import COLUMNS, TABLES, decode
+from slowwave.store.sqlite_rows import COLUMNS, TABLES, decode, fetch_sources
 from slowwave.store.sqlite_view import scope_tokens
 from slowwave.store.vectors import VectorDtype, encode
 
 
 def set_model(connections: Connections, held: Model | None, name: str, dim: int, dtype: VectorDtype, path: str) -> None:
     """Name the embedder of a new store; another than the one it has is a ModelMismatchError."""
-    if held is not None:
-        if (held.name, held.dim) != (name, dim):
-            raise ModelMismatchError(
-                f"{path} holds vectors of {held.name} ({held.dim} wide), this memory would search with {name} "
-                f"({dim} wide); open it with {held.name}, or change it for good with: slowwave reembed"
+    if held is None and not connections.readonly:
+        with connections.write() as connection:
+            connection.execute(
+                "INSERT INTO models (name, dim, dtype, current) "
+                "SELECT ?, ?, ?, 1 WHERE NOT EXISTS (SELECT 1 FROM models WHERE current = 1) "
+                "ON CONFLICT (name) DO UPDATE SET current = 1",
+                (name, dim, dtype),
             )
-        return
-    if connections.readonly:
-        return
-    with connections.write() as connection:
-        connection.execute(
-            "INSERT OR IGNORE INTO models (name, dim, dtype, current) VALUES (?, ?, ?, 1)", (name, dim, dtype)
-        )
+            held = Model(*connection.execute("SELECT n, name, dim, dtype FROM models WHERE current = 1").fetchone())
+    if held is not None and (held.name, held.dim) != (name, dim):
+        raise mismatch(path, held, name, dim)
+
+
+def mismatch(path: str, held: Model, name: str, dim: int) -> ModelMismatchError:
+    """The error of a store that holds vectors of another model."""
+    return ModelMismatchError(
+        f"{path} holds vectors of {held.name} ({held.dim} wide), this memory would search with {name} "
+        f"({dim} wide); open it with {held.name}, or change it for good with: slowwave reembed"
+    )
 
 
 def reembed(
@@ -64,16 +70,16 @@ def reembed(
         "(SELECT 1 FROM vectors v WHERE v.model = ? AND v.scope = e.scope AND v.engram = e.n)"
     )
     while True:
-        with connections.translated():
-            total = connections.get().execute("SELECT count(*) FROM engrams").fetchone()[0]
-            left = connections.get().execute(f"SELECT count(*) {missing}", (model[0],)).fetchone()[0]
-            ns = [row[0] for row in connections.get().execute(f"SELECT e.n {missing} LIMIT ?", (model[0], batch * 16))]
-        yield total - left, total
-        for start in range(0, len(ns), batch):
-            _embed_batch(connections, model[0], model[2], ns[start : start + batch], embed)
-            yield total - left + start + len(ns[start : start + batch]), total
-        if ns:
-            continue
+        last = 0
+        total = connections.fetch("SELECT count(*) FROM engrams")[0][0]
+        done = total - connections.fetch(f"SELECT count(*) {missing}", [model[0]])[0][0]
+        yield done, total
+        page = f"SELECT e.n {missing} AND e.n > ? ORDER BY e.n LIMIT ?"
+        while ns := [n for (n,) in connections.fetch(page, [model[0], last, batch])]:
+            _embed_batch(connections, model[0], model[2], ns, embed)
+            last = ns[-1]
+            done += len(ns)
+            yield done, max(done, total)
         with connections.write() as connection:
             if connection.execute(f"SELECT count(*) {missing}", (model[0],)).fetchone()[0]:
                 continue  # somebody wrote since the last look
@@ -102,7 +108,7 @@ def _embed_batch(
 
 def rebuild(
     connections: Connections,
-    model: Model | None,
+    current_model: Callable[[], Model | None],
     index: Callable[[Sequence[Engram]], Sequence[Index]],
     batch: int,
 ) -> Iterator[tuple[int, int]]:
@@ -112,18 +118,16 @@ def rebuild(
         last = int(row[0]) if row else 0
         if not row:
             connection.execute("INSERT INTO words (words) VALUES ('rebuild')")
+    done = connections.fetch("SELECT count(*) FROM engrams WHERE n <= ?", [last])[0][0]
+    total = connections.fetch("SELECT count(*) FROM engrams")[0][0]
     while True:
-        with connections.translated():
-            reader = connections.get()
-            total = reader.execute("SELECT count(*) FROM engrams").fetchone()[0]
-            done = reader.execute("SELECT count(*) FROM engrams WHERE n <= ?", (last,)).fetchone()[0]
-            ns = [
-                row[0] for row in reader.execute("SELECT n FROM engrams WHERE n > ? ORDER BY n LIMIT ?", (last, batch))
-            ]
-        yield done, total
+        ns = [n for (n,) in connections.fetch("SELECT n FROM engrams WHERE n > ? ORDER BY n LIMIT ?", [last, batch])]
+        yield done, max(done, total)
+        done += len(ns)
         engrams = read_engrams(connections, ns)
-        made = index(list(engrams.values()))
+        made = index(list(engrams.values())) if engrams else []
         with connections.write() as connection:
+            model = current_model()
             if not ns:
                 connection.execute("DELETE FROM words WHERE rowid NOT IN (SELECT n FROM engrams)")
                 connection.execute("DELETE FROM times WHERE engram NOT IN (SELECT n FROM engrams)")
@@ -155,12 +159,12 @@ def rebuild(
 
 def read_engrams(connections: Connections, ns: Sequence[int]) -> dict[int, Engram]:
     """Records by row number, whatever their scope: for maintenance of the whole file alone."""
-    with connections.translated():
-        rows = connections.get().execute(
-            f"SELECT {COLUMNS} FROM {TABLES} WHERE e.n IN (SELECT value FROM json_each(?)) ORDER BY e.n",
-            (json.dumps(list(ns)),),
-        )
-        return {row[0]: decode(row, ()) for row in rows.fetchall()}
+    rows = connections.fetch(
+        f"SELECT {COLUMNS} FROM {TABLES} WHERE e.n IN (SELECT value FROM json_each(?)) ORDER BY e.n",
+        [json.dumps(list(ns))],
+    )
+    sources = fetch_sources(connections.fetch, list(ns))
+    return {row[0]: decode(row, sources.get(row[0], ())) for row in rows}
 
 
 def bump_epoch(connection: sqlite3.Connection) -> None:

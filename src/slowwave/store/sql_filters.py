@@ -2,44 +2,56 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
 from typing import Any
 
 from slowwave.records import SCOPE_FIELDS
 from slowwave.store.filters import All, Any_, Filter, Not, Test
 
+Compiled = tuple[str, list[Any]]
 SQL_ORDER = {"eq": "=", "gt": ">", "gte": ">=", "lt": "<", "lte": "<="}
 TEXT_TYPES, NUMBER_TYPES = "('text')", "('integer', 'real')"
 
 
-def compile_filter(tree: Filter) -> tuple[str, list[Any]]:
-    """A filter -> (SQL condition that is never NULL, its parameters)."""
+def compile_filter(tree: Filter, until: str = "e.until") -> tuple[str, list[Any]]:
+    """A filter -> (SQL condition that is never NULL, its parameters).
+
+    until  the expression of `until`: a reader as of an earlier moment does not know a later end
+    """
     match tree:
         case All(parts) | Any_(parts):
-            if not parts:
-                return ("1" if isinstance(tree, All) else "0"), []
-            done = [compile_filter(part) for part in parts]
-            word = " AND " if isinstance(tree, All) else " OR "
-            return "(" + word.join(sql for sql, _ in done) + ")", [value for _, values in done for value in values]
+            done = [compile_filter(part, until) for part in parts]
+            return _joined(done, " AND ", "1") if isinstance(tree, All) else _joined(done, " OR ", "0")
         case Not(part):
-            sql, values = compile_filter(part)
+            sql, values = compile_filter(part, until)
             return f"NOT {sql}", values
         case Test(name, is_attr, operator, value):
-            return _test(name, is_attr, operator, value)
+            return _test(name, is_attr, operator, value, until)
 
 
-def _test(name: str, is_attr: bool, operator: str, value: Any) -> tuple[str, list[Any]]:
+def _joined(parts: Sequence[Compiled], word: str, empty: str) -> Compiled:
+    """Halves within halves: SQLite takes an expression of a thousand levels, and counts a chain as levels."""
+    if len(parts) > 2:
+        middle = len(parts) // 2
+        parts = [_joined(parts[:middle], word, empty), _joined(parts[middle:], word, empty)]
+    if not parts:
+        return empty, []
+    return "(" + word.join(sql for sql, _ in parts) + ")", [value for _, values in parts for value in values]
+
+
+def _test(name: str, is_attr: bool, operator: str, value: Any, until: str) -> Compiled:
     if operator in ("ne", "nin"):
-        sql, values = _test(name, is_attr, "eq" if operator == "ne" else "in", value)
+        sql, values = _test(name, is_attr, "eq" if operator == "ne" else "in", value, until)
         return f"NOT {sql}", values
     if operator == "in":
-        done = [_test(name, is_attr, "eq", item) for item in value]
-        if not done:
-            return "0", []
-        return "(" + " OR ".join(sql for sql, _ in done) + ")", [item for _, values in done for item in values]
-    return _attr(name, operator, value) if is_attr else _column(_expression(name), operator, value)
+        return _joined([_test(name, is_attr, "eq", item, until) for item in value], " OR ", "0")
+    return _attr(name, operator, value) if is_attr else _column(_expression(name, until), operator, value)
 
 
-def _expression(name: str) -> str:
+def _expression(name: str, until: str) -> str:
+    if name == "until":
+        return until
     if name in SCOPE_FIELDS:
         return f"nullif(s.{name}, '')"
     if name == "session":
@@ -79,8 +91,6 @@ def _attr(name: str, operator: str, value: Any) -> tuple[str, list[Any]]:
 
 def sw_contains(found: Any, value: str, kind: str = "text", fold: Any = str) -> bool:
     """SQL function: `value` is a part of the text found, or a member of the JSON list found."""
-    import json
-
     if kind == "array":
         return any(isinstance(item, str) and fold(item) == fold(value) for item in json.loads(found))
     return kind == "text" and isinstance(found, str) and fold(value) in fold(found)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 from slowwave.errors import InputError, StoreCorruptError
 from slowwave.records import Change, Engram, Scope
 from slowwave.store import erasure, reindex
-from slowwave.store.base import Applied, Index, Operation, Store
+from slowwave.store.base import Applied, Erased, Index, Operation, Store
 from slowwave.store.cache import Model, VectorCache
 from slowwave.store.clock import to_micros
 from slowwave.store.connection import MEMORY, Connections
@@ -48,8 +49,12 @@ class SqliteStore(Store):
         self.path = str(path)
         self.readonly = readonly
         self.vector_dtype = vector_dtype
+        self._named: tuple[str, int] | None = None
         self._connections = Connections(path, readonly, timeout_seconds, durable)
         self._cache = VectorCache(self, cache_mb)
+        self._connections.guard(self._cache.lock)
+        if not readonly and erasure.is_open(self._connections):
+            erasure.compact(self._connections)  # an erasure was cut short, or somebody was reading then
 
     # -- reading
 
@@ -58,13 +63,11 @@ class SqliteStore(Store):
 
     def read(self, sql: str, values: Sequence[Any]) -> list[Any]:
         """The rows of a statement; only views, and maintenance below, call it."""
-        with self._connections.translated():
-            return self._connections.get().execute(sql, values).fetchall()
+        return self._connections.fetch(sql, values)
 
     def sources(self, ns: Sequence[int]) -> dict[int, list[str]]:
         """Row number -> ids of its sources."""
-        with self._connections.translated():
-            return fetch_sources(self._connections.get(), ns)
+        return fetch_sources(self.read, ns)
 
     def stems(self, words: Sequence[str]) -> dict[str, str]:
         """Words -> the stems under which the full-text index keeps them."""
@@ -83,14 +86,20 @@ class SqliteStore(Store):
         return self._cache.nearest_older(scope, ns, k)
 
     def holds(self, piece: str) -> bool:
-        like = "instr(lower(e.text || ' ' || e.attrs || ' ' || ifnull(e.origin, '') || ' ' || e.id || "
-        like += "' ' || s.user_id || ' ' || s.agent_id || ' ' || s.run_id || ' ' || s.app_id), lower(?)) > 0"
-        return bool(
-            self.read(
-                f"SELECT EXISTS (SELECT 1 FROM engrams e JOIN scopes s ON s.n = e.scope WHERE {like}) "
-                "OR EXISTS (SELECT 1 FROM vocabulary WHERE instr(term, lower(?)) > 0)",
-                [piece, piece],
-            )[0][0]
+        """The schema's own words and the journal lines of records that are left count as well."""
+        texts = (
+            "SELECT e.text || ' ' || e.attrs || ' ' || ifnull(e.origin, '') || ' ' || e.id || ' ' || e.at_zone "
+            "AS part FROM engrams e",
+            "SELECT user_id || ' ' || agent_id || ' ' || run_id || ' ' || app_id AS part FROM scopes",
+            "SELECT term AS part FROM vocabulary",
+            "SELECT sql AS part FROM sqlite_schema WHERE sql IS NOT NULL",
+            "SELECT name AS part FROM models",
+            "SELECT id || ' ' || verb || ' ' || system || ' ' || model || ' ' || params AS part FROM operations",
+            "SELECT reason || before || after || verb AS part FROM journal",
+        )
+        return any(
+            self.read(f"SELECT EXISTS (SELECT 1 FROM ({text}) WHERE instr(lower(part), lower(?)) > 0)", [piece])[0][0]
+            for text in texts
         )
 
     def owner(self, id: str) -> Scope | None:
@@ -110,6 +119,13 @@ class SqliteStore(Store):
         rows = self.read("SELECT n, name, dim, dtype FROM models WHERE current = 1", [])
         return Model(*rows[0]) if rows else None
 
+    def current_model(self) -> Model | None:
+        """As `model`; ModelMismatchError if another process has changed it since this one named its embedder."""
+        model = self.model()
+        if model is not None and self._named is not None and self._named != (model.name, model.dim):
+            raise reindex.mismatch(self.path, model, *self._named)
+        return model
+
     def scopes(self) -> list[tuple[Scope, int]]:
         rows = self.read(
             "SELECT user_id, agent_id, run_id, app_id, (SELECT count(*) FROM engrams e WHERE e.scope = s.n) "
@@ -122,17 +138,25 @@ class SqliteStore(Store):
         """Every file of this store that there is: the database, its log, its sidecars."""
         if self.path == MEMORY:
             return []
-        main = Path(self.path)
-        return sorted(file for file in main.parent.glob(main.name + "*") if file.is_file())
+        main = Path(self.path).resolve()  # SQLite puts its log beside the file that a link leads to
+        near = (file for file in main.parent.iterdir() if file.name.startswith((main.name + "-", main.name + ".")))
+        return [file for file in [main, *sorted(near)] if file.is_file()]
 
     def size(self) -> dict[str, int]:
-        return {file.name: file.stat().st_size for file in self.files()}
+        sizes = {}
+        for file in self.files():
+            with suppress(FileNotFoundError):  # the log goes when the last process closes
+                sizes[file.name] = file.stat().st_size
+        return sizes
 
     def check(self) -> list[str]:
         try:
-            found = [row[0] for row in self.read("PRAGMA integrity_check(20)", []) if row[0] != "ok"]
+            return self._faults()
         except StoreCorruptError as error:
             return [str(error)]
+
+    def _faults(self) -> list[str]:
+        found = [row[0] for row in self.read("PRAGMA integrity_check(20)", []) if row[0] != "ok"]
         found += [f"foreign key broken: {row}" for row in self.read("PRAGMA foreign_key_check", [])[:20]]
         counts = self.read(
             "SELECT (SELECT count(*) FROM engrams), (SELECT count(*) FROM words_docsize), "
@@ -146,6 +170,8 @@ class SqliteStore(Store):
             found.append(f"{counts[0]} records but {counts[2]} vectors; run: slowwave rebuild")
         if counts[3]:
             found.append(f"{counts[3]} sources name records that are not there")
+        if erasure.is_open(self._connections):
+            found.append("an erasure is not finished; end other processes that use the file, and open it for writing")
         return found
 
     def close(self) -> None:
@@ -172,24 +198,26 @@ class SqliteStore(Store):
 
     def set_model(self, name: str, dim: int) -> None:
         reindex.set_model(self._connections, self.model(), name, dim, self.vector_dtype, self.path)
+        self._named = (name, dim)
 
     def reembed(
         self, name: str, dim: int, embed: Callable[[Sequence[Engram]], NDArray[np.float32]], batch: int = 256
     ) -> Iterator[tuple[int, int]]:
         yield from reindex.reembed(self._connections, name, dim, self.vector_dtype, embed, batch)
+        self._named = (name, dim)
         self._cache.clear()
 
     def rebuild(
         self, index: Callable[[Sequence[Engram]], Sequence[Index]], batch: int = 256
     ) -> Iterator[tuple[int, int]]:
-        yield from reindex.rebuild(self._connections, self.model(), index, batch)
+        yield from reindex.rebuild(self._connections, self.current_model, index, batch)
         self._cache.clear()
 
-    def erase(self, scope: Scope, ids: Sequence[str]) -> dict[str, int]:
+    def erase(self, scope: Scope, ids: Sequence[str]) -> Erased:
         self._cache.clear()
-        counts = erasure.erase(self._connections, self.view(scope), ids)
+        erased = erasure.erase(self._connections, self.view(scope), ids)
         self._cache.drop_sidecars()
-        return counts
+        return erased
 
     def scan(self, needles: Sequence[bytes]) -> dict[str, list[str]]:
         return erasure.scan(self.files(), needles)

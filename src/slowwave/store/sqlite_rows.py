@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
 from types import MappingProxyType
 from typing import Any
@@ -12,6 +11,7 @@ from typing import Any
 from slowwave.records import SCOPE_FIELDS, Engram, Link, Scope
 from slowwave.store.base import Want
 from slowwave.store.clock import from_micros, to_micros, zone_name
+from slowwave.store.filters import matches
 from slowwave.store.sql_filters import compile_filter
 
 COLUMNS = (
@@ -29,8 +29,33 @@ def scope_sql(scope: Scope) -> tuple[str, list[Any]]:
     return " AND ".join(f"s.{name} = ?" for name in named), list(named.values())
 
 
-def want_sql(want: Want) -> tuple[str, list[Any]]:
-    """The condition of a Want over `engrams e` and `scopes s`."""
+def want_sql(want: Want, changed: Collection[int] = (), holding: Sequence[int] = ()) -> tuple[str, list[Any]]:
+    """The condition of a Want over `engrams e` and `scopes s`.
+
+    changed  row numbers that were changed after `want.as_of`: their columns say nothing about that moment
+    holding  those of them that were wanted as they were then
+    """
+    sql, values = _want_sql(want)
+    if not changed:
+        return sql, values
+    return (
+        "(e.n IN (SELECT value FROM json_each(?)) OR (e.n NOT IN (SELECT value FROM json_each(?)) AND " + sql + "))",
+        [json.dumps(list(holding)), json.dumps(list(changed)), *values],
+    )
+
+
+def wanted(engram: Engram, want: Want) -> bool:
+    """Whether an engram, as it was at `want.as_of`, is what a Want is about."""
+    return (
+        (want.as_of is None or engram.recorded <= want.as_of)
+        and (want.retired or engram.retired is None)
+        and (want.at is None or (engram.at <= want.at and (engram.until is None or engram.until > want.at)))
+        and (want.kinds is None or engram.kind in want.kinds)
+        and matches(want.where, engram)
+    )
+
+
+def _want_sql(want: Want) -> tuple[str, list[Any]]:
     parts: list[str] = []
     values: list[Any] = []
     until = "e.until"
@@ -52,7 +77,7 @@ def want_sql(want: Want) -> tuple[str, list[Any]]:
         parts.append(f"e.kind IN ({', '.join('?' * len(want.kinds))})" if want.kinds else "0")
         values += want.kinds
     if want.where is not None:
-        sql, more = compile_filter(want.where)
+        sql, more = compile_filter(want.where, until)
         parts.append(sql)
         values += more
     return " AND ".join(parts) or "1", values
@@ -63,8 +88,16 @@ def scope_of(values: Sequence[str]) -> Scope:
     return Scope(**{name: value for name, value in zip(SCOPE_FIELDS, values, strict=True) if value})
 
 
-def decode(row: tuple[Any, ...], sources: Sequence[str], as_of: datetime | None = None) -> Engram:
-    """A row of COLUMNS -> an Engram; with `as_of`, as it was known then."""
+def decode(
+    row: tuple[Any, ...],
+    sources: Sequence[str],
+    as_of: datetime | None = None,
+    earlier: Mapping[str, Any] = MappingProxyType({}),
+) -> Engram:
+    """A row of COLUMNS -> an Engram; with `as_of`, as it was known then.
+
+    earlier  fields that were changed since, as they were then
+    """
     until, closed, retired, why = row[10], row[13], row[14], row[15]
     if as_of is not None:
         moment = to_micros(as_of)
@@ -72,7 +105,7 @@ def decode(row: tuple[Any, ...], sources: Sequence[str], as_of: datetime | None 
             until = closed = None
         if retired is not None and retired > moment:
             retired = why = None
-    return Engram(
+    engram = Engram(
         id=row[1],
         kind=row[2],
         text=row[3],
@@ -91,6 +124,7 @@ def decode(row: tuple[Any, ...], sources: Sequence[str], as_of: datetime | None 
         due=None if row[21] is None else from_micros(row[21]),
         sources=tuple(sources),
     )
+    return engram.with_(**earlier) if earlier else engram
 
 
 def pack(values: Any) -> str:
@@ -99,11 +133,14 @@ def pack(values: Any) -> str:
 
 
 def pack_fields(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """Fields of a Change -> JSON values: times as [microseconds, zone]."""
-    return {
-        name: [to_micros(value), zone_name(value)] if isinstance(value, datetime) else value
-        for name, value in fields.items()
-    }
+    """Fields of a Change -> JSON values: times as [microseconds, zone]; `until` alone keeps a zone of its own."""
+    packed: dict[str, Any] = {}
+    for name, value in fields.items():
+        if isinstance(value, datetime):
+            packed[name] = [to_micros(value), zone_name(value) if name == "until" else "UTC"]
+        else:
+            packed[name] = json.loads(pack(dict(value))) if isinstance(value, Mapping) else value
+    return packed
 
 
 def unpack_fields(packed: Mapping[str, Any]) -> dict[str, Any]:
@@ -124,13 +161,13 @@ def unpack_links(text: str) -> tuple[Link, ...]:
     return tuple(Link(*values) for values in json.loads(text))
 
 
-def fetch_sources(connection: sqlite3.Connection, ns: Sequence[int]) -> dict[int, list[str]]:
+def fetch_sources(read: Callable[[str, Sequence[Any]], list[Any]], ns: Sequence[int]) -> dict[int, list[str]]:
     """Row number -> ids of its sources, in their order."""
     out: dict[int, list[str]] = {}
-    for n, source in connection.execute(
+    for n, source in read(
         "SELECT t.engram, x.id FROM sources t JOIN engrams x ON x.n = t.source "
         "WHERE t.engram IN (SELECT value FROM json_each(?)) ORDER BY t.engram, t.place",
-        (json.dumps(list(ns)),),
+        [json.dumps(list(ns))],
     ):
         out.setdefault(n, []).append(source)
     return out

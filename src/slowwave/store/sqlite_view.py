@@ -22,6 +22,7 @@ from slowwave.store.sqlite_rows import (
     unpack_fields,
     unpack_links,
     want_sql,
+    wanted,
 )
 from slowwave.store.vectors import Found
 
@@ -36,7 +37,7 @@ SPARE = 64  # rows fetched beyond k, since some of the best may be retired
 def scope_tokens(scope: Scope) -> list[str]:
     """One word a named field, under which the full-text index keeps the records of that field's value."""
     return [
-        name[0] + "x" + hashlib.blake2b(value.encode("utf-8"), digest_size=10).hexdigest()
+        name[:2] + "x" + hashlib.blake2b(value.encode("utf-8"), digest_size=10).hexdigest()
         for name, value in scope.to_dict().items()
     ]
 
@@ -59,19 +60,19 @@ class SqliteView(View):
         return self._engrams("e.n IN (SELECT value FROM json_each(?))", [json.dumps([int(n) for n in ns])], as_of)
 
     def select(self, want: Want, limit: int | None = None, offset: int = 0, newest_first: bool = False) -> list[Engram]:
-        sql, values = want_sql(want)
+        sql, values = self._wanted(want)
         order = "DESC" if newest_first else "ASC"
         tail = f"ORDER BY e.at {order}, e.n {order} LIMIT ? OFFSET ?"
         bounds = [-1 if limit is None else limit, offset]
         return list(self._engrams(sql, [*values], want.as_of, tail, bounds).values())
 
     def after(self, n: int, limit: int, want: Want) -> list[tuple[int, Engram]]:
-        sql, values = want_sql(want)
+        sql, values = self._wanted(want)
         found = self._engrams(f"e.n > ? AND {sql}", [n, *values], want.as_of, "ORDER BY e.n LIMIT ?", [limit], True)
         return list(found.items())
 
     def count(self, want: Want) -> int:
-        sql, values = want_sql(want)
+        sql, values = self._wanted(want)
         return int(self._rows(f"SELECT count(*) FROM {TABLES} WHERE {self._scope} AND {sql}", values)[0][0])
 
     def find_content(self, scope: Scope, contents: Sequence[bytes]) -> dict[bytes, Engram]:
@@ -125,7 +126,7 @@ class SqliteView(View):
 
     def dense(self, query: NDArray[np.float32], k: int, want: Want) -> Found:
         if not want.is_plain or want.retired:
-            sql, values = want_sql(want)
+            sql, values = self._wanted(want)
             rows = self._rows(f"SELECT e.n FROM {TABLES} WHERE {self._scope} AND {sql}", values)
             allowed = np.fromiter((row[0] for row in rows), dtype=np.int64, count=len(rows))
             return self.store.nearest(self.scope, query, k, allowed)
@@ -161,7 +162,7 @@ class SqliteView(View):
                 if len(kept) >= k or len(rows) < fetch:
                     return kept[:k]
                 fetch *= 4
-        sql, values = want_sql(want)
+        sql, values = self._wanted(want)
         return self.store.read(
             "SELECT w.rowid, -w.rank FROM words w JOIN engrams e ON e.n = w.rowid JOIN scopes s ON s.n = e.scope "
             f"WHERE words MATCH ? AND {self._scope} AND {sql} ORDER BY w.rank LIMIT ?",
@@ -179,7 +180,7 @@ class SqliteView(View):
         return total, {word: int(counts.get(stem, 0)) for word, stem in stems.items()}
 
     def during(self, start: int, stop: int, k: int, want: Want) -> list[int]:
-        sql, values = want_sql(want)
+        sql, values = self._wanted(want)
         happened = self._rows(
             f"SELECT e.n FROM {TABLES} WHERE {self._scope} AND e.at >= ? AND e.at < ? AND {sql} ORDER BY e.at LIMIT ?",
             [start, stop, *values, k],
@@ -282,12 +283,14 @@ class SqliteView(View):
             for row in rows
         ]  # fmt: skip
 
-    def operations(self, limit: int = 100, verb: str | None = None) -> list[dict[str, Any]]:
+    def operations(self, limit: int = 100, verb: str | None = None, op: str | None = None) -> list[dict[str, Any]]:
         rows = self._rows(
             "SELECT o.id, o.verb, o.system, o.model, o.params, o.recorded, o.undone_by, "
             "(SELECT count(*) FROM journal j WHERE j.op = o.n) FROM operations o JOIN scopes s ON s.n = o.scope "
-            f"WHERE {self._scope} AND (? IS NULL OR o.verb = ?) ORDER BY o.n DESC LIMIT ?",
-            [verb, verb, limit],
+            f"WHERE {self._scope} AND o.n IN (SELECT o.n FROM operations o JOIN scopes s ON s.n = o.scope "
+            f"WHERE {self._scope} AND (? IS NULL OR o.verb = ?) AND (? IS NULL OR o.id = ?) ORDER BY o.n DESC LIMIT ?) "
+            "ORDER BY o.n DESC",
+            [*self._scope_values, verb, verb, op, op, limit],
         )
         return [
             {
@@ -299,7 +302,9 @@ class SqliteView(View):
 
     def cursor(self, system: str) -> Cursor:
         rows = self.store.read(
-            "SELECT last, state FROM cursors WHERE scope = ? AND system = ?", [str(self.scope), system]
+            "SELECT c.last, c.state FROM cursors c JOIN scopes s ON s.n = c.scope "
+            "WHERE s.user_id = ? AND s.agent_id = ? AND s.run_id = ? AND s.app_id = ? AND c.system = ?",
+            [*(getattr(self.scope, name) or "" for name in SCOPE_FIELDS), system],
         )
         return Cursor(int(rows[0][0]), json.loads(rows[0][1])) if rows else Cursor()
 
@@ -353,7 +358,29 @@ class SqliteView(View):
         tables = TABLES.replace("engrams e", "engrams e INDEXED BY engrams_scope") if by_n else TABLES
         rows = self._rows(f"SELECT {COLUMNS} FROM {tables} WHERE {self._scope} AND {sql} {tail}", [*values, *bounds])
         sources = self.store.sources([row[0] for row in rows])
-        return {row[0]: decode(row, sources.get(row[0], ()), as_of) for row in rows}
+        earlier = {} if as_of is None else self._earlier(as_of)
+        return {row[0]: decode(row, sources.get(row[0], ()), as_of, earlier.get(row[0], {})) for row in rows}
+
+    def _wanted(self, want: Want) -> tuple[str, list[Any]]:
+        """The condition of a Want; what the journal changed since `as_of` is turned back and looked at one by one."""
+        earlier = {} if want.as_of is None else self._earlier(want.as_of)
+        if not earlier:
+            return want_sql(want)
+        then = self.engrams(list(earlier), want.as_of)
+        return want_sql(want, earlier, [n for n, engram in then.items() if wanted(engram, want)])
+
+    def _earlier(self, as_of: datetime) -> dict[int, dict[str, Any]]:
+        """Row number -> the fields that were changed after a moment, as they were then."""
+        rows = self._rows(
+            f"SELECT j.engram, j.before FROM {TABLES} JOIN journal j ON j.engram = e.n "
+            f"JOIN operations o ON o.n = j.op WHERE {self._scope} AND j.before <> '{{}}' AND o.recorded > ? "
+            "ORDER BY j.n DESC",
+            [to_micros(as_of)],
+        )
+        out: dict[int, dict[str, Any]] = {}
+        for n, before in rows:
+            out.setdefault(n, {}).update(unpack_fields(json.loads(before)))
+        return out
 
     def _live(self, ns: Sequence[int] | NDArray[np.int64]) -> set[int]:
         """Those of these row numbers that the scope may see and that are not retired."""

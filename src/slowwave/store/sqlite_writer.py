@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from slowwave.errors import ConflictError, InputError, ScopeError
-from slowwave.records import SCOPE_FIELDS, Change, Engram, Scope
+from slowwave.records import SCOPE_FIELDS, Change, Engram, Link, Scope
 from slowwave.store.base import Index, Operation
+from slowwave.store.cache import Model
 from slowwave.store.clock import to_micros, zone_name
 from slowwave.store.sqlite_rows import TABLES, TIME_FIELDS, pack, pack_fields, pack_links, scope_sql
 from slowwave.store.sqlite_view import scope_tokens
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from slowwave.store.sqlite import SqliteStore
 
 SETTABLE = ("until", "closed", "retired", "retired_why", "strength", "due", "attrs")
+FADING = ("strength", "due")  # also set by uses, outside the journal
 
 
 class Writer:
@@ -34,7 +37,7 @@ class Writer:
         self.refused: list[tuple[Change, str]] = []
         self.op_id: str | None = None
         self._op = 0
-        self._model = store.model()
+        self._model: Model | None = None
         self._scopes: dict[Scope, int] = {}
         self._sessions: dict[tuple[int, str], list[int]] = {}
         self._numbers: dict[str, int] = {}
@@ -43,6 +46,7 @@ class Writer:
     def run(self, connection: sqlite3.Connection, changes: Sequence[Change]) -> None:
         """Apply them in order; what is set aside is in `refused`."""
         self.sql = connection.execute
+        self._model = self.store.current_model()  # within the transaction: another process may have changed it
         for change in changes:
             reason = self._apply(change)
             if reason is None:
@@ -56,14 +60,16 @@ class Writer:
                     )
         for (_, _), (session, turns) in self._sessions.items():
             self.sql("UPDATE sessions SET turns = ? WHERE n = ?", (turns, session))
-        if self.operation.cursor is not None:
-            cursor = self.operation.cursor
+        o = self.operation
+        if o.cursor is not None:
             self.sql(
                 "INSERT OR REPLACE INTO cursors VALUES (?, ?, ?, ?)",
-                (str(self.operation.scope), self.operation.system, cursor.last, pack(dict(cursor.state))),
+                (self._scope_number(o.scope), o.system, o.cursor.last, pack(dict(o.cursor.state))),
             )
-        if self.operation.undoes is not None and self.done:
-            self.sql("UPDATE operations SET undone_by = ? WHERE id = ?", (self.op_id, self.operation.undoes))
+        if o.undoes is not None:
+            self._operation()
+            self.sql("UPDATE operations SET undone_by = NULL WHERE undone_by = ?", (o.undoes,))
+            self.sql("UPDATE operations SET undone_by = ? WHERE id = ?", (self.op_id, o.undoes))
 
     def _apply(self, change: Change) -> str | None:
         """None if it took effect, "" if it was there already, else why it is set aside."""
@@ -77,14 +83,24 @@ class Writer:
             unknown = [name for name in change.fields if name not in SETTABLE]
             if unknown:
                 raise InputError(f"a change sets {', '.join(unknown)}; only {', '.join(SETTABLE)} can change")
-            before = self._fields(n, list(change.fields))
-            if any(pack_fields({name: value})[name] != before.get(name) for name, value in change.guard.items()):
+            seen = self._fields(n, [*change.fields, *(name for name in change.guard if name not in change.fields)])
+            guard = pack_fields(change.guard)
+            differing = {name for name, value in guard.items() if value != seen[name]}
+            if differing - set(FADING):
                 return "the record was changed meanwhile"
-            if before == pack_fields(change.fields):
+            if differing:  # it was used since, and a use outweighs a step of fading or its undoing
+                fields = {name: value for name, value in change.fields.items() if name not in FADING}
+                change = replace(change, fields=fields, guard={})
+            before = {name: seen[name] for name in change.fields}
+            if before == pack_fields(change.fields) and not change.links and not change.unlinks:
                 return ""
+            if before == pack_fields(change.fields):
+                change, before = replace(change, fields={}), {}
         links = [self._link_numbers(link.source, link.target) for link in change.links]
         if None in links:
             return "one end of the link is no longer there"
+        if not change.fields and (change.links or change.unlinks) and not self._turns(change):
+            return ""
         self._set(n, change.fields)
         self._tie(change, n, before)
         return None
@@ -151,7 +167,10 @@ class Writer:
             "attrs": pack(dict(engram.attrs)),
         }
         marks = ", ".join("?" * len(values))
-        cursor = self.sql(f"INSERT INTO engrams ({', '.join(values)}) VALUES ({marks})", list(values.values()))
+        try:
+            cursor = self.sql(f"INSERT INTO engrams ({', '.join(values)}) VALUES ({marks})", list(values.values()))
+        except sqlite3.IntegrityError as error:
+            raise ConflictError(f"{engram.id} is the id of another record already; give this one a new id") from error
         assert cursor.lastrowid is not None
         return cursor.lastrowid
 
@@ -194,20 +213,24 @@ class Writer:
                 ).rowcount
             ):
                 made.append(link)
+        unmade = []
         for link in change.unlinks:
             pair = self._link_numbers(link.source, link.target)
-            if pair is not None:
-                self.sql(
+            if (
+                pair is not None
+                and self.sql(
                     "DELETE FROM links WHERE source = ? AND relation = ? AND target = ?",
                     (pair[0], link.relation, pair[1]),
-                )
+                ).rowcount
+            ):
+                unmade.append(link)
         after = {"added": True} if change.engram is not None else pack_fields(change.fields)
         self.sql(
             "INSERT INTO journal (op, engram, verb, reason, sources, before, after, links, unlinks) "
             "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 self._operation(), n, change.verb, change.reason, pack(list(change.sources)), pack(dict(before)),
-                pack(after), pack_links(made), pack_links(change.unlinks),
+                pack(after), pack_links(made), pack_links(unmade),
             ),
         )  # fmt: skip
 
@@ -240,6 +263,15 @@ class Writer:
                 value = [value, row[-1] or "UTC" if name == "until" else "UTC"]
             out[name] = value
         return out
+
+    def _turns(self, change: Change) -> bool:
+        """Whether a tie that it makes is not there, or one that it takes away is."""
+        return any(not self._tied(link) for link in change.links) or any(map(self._tied, change.unlinks))
+
+    def _tied(self, link: Link) -> bool:
+        pair = self._link_numbers(link.source, link.target)
+        sql = "SELECT 1 FROM links WHERE source = ? AND relation = ? AND target = ?"
+        return pair is not None and self.sql(sql, (pair[0], link.relation, pair[1])).fetchone() is not None
 
     def _number(self, id_: str) -> int | None:
         if id_ not in self._numbers:
