@@ -28,7 +28,7 @@ class Shape:
 
 
 def shape(text: str) -> Shape:
-    """Count the words of a text and see whether it asks something; a microsecond or two."""
+    """Count the words of a text and see whether it asks something; a few microseconds."""
     if "?" not in text and "？" not in text and "؟" not in text:
         asks = 0
     else:
