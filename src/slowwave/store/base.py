@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -158,6 +159,54 @@ class Entry:
     model: str
 
 
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A record with what is needed to write it back elsewhere: `content` is its key, see `Index`."""
+
+    engram: Engram
+    content: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Past:
+    """An operation that was done, and its lines about records that the view sees, oldest first."""
+
+    operation: Operation
+    undone_by: str | None
+    entries: tuple[Entry, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Bookmark:
+    """A Cursor that another file can read: the last record that was seen, by id, and how many were until then."""
+
+    scope: Scope
+    system: str
+    last: str | None
+    seen: int
+    state: Mapping[str, Any]
+
+
+@dataclass(slots=True)
+class Restored:
+    """How far a restore has come; one object goes through all of its transactions.
+
+    added, known, operations  records written, records that were there, operations written
+    missing    sources that are not in this file
+    names      id in the export -> id of the same item here, where they differ
+    behind     records that were here and are not as the export has them
+    conflicts  of those, the ones that were changed here too, so that the change was not taken over
+    """
+
+    added: int = 0
+    known: int = 0
+    operations: int = 0
+    missing: int = 0
+    names: dict[str, str] = field(default_factory=dict)
+    behind: set[str] = field(default_factory=set)
+    conflicts: list[str] = field(default_factory=list)
+
+
 class View(ABC):
     """Everything that a reader with one scope may see."""
 
@@ -212,8 +261,12 @@ class View(ABC):
         """Row numbers of records that happened in, or speak of, the interval (microseconds)."""
 
     @abstractmethod
-    def rows(self, ns: Sequence[int]) -> dict[int, Row]:
-        """Light rows of these numbers."""
+    def rows(self, ns: Sequence[int], want: Want) -> dict[int, Row]:
+        """Light rows of those of these numbers that are wanted."""
+
+    @abstractmethod
+    def times(self, ns: Sequence[int]) -> dict[int, list[tuple[int, int]]]:
+        """The intervals that these rows speak of, [start, stop) in microseconds since 1970 UTC."""
 
     @abstractmethod
     def neighbours(self, rows: Sequence[Row], radius: int) -> dict[tuple[int, int], int]:
@@ -260,6 +313,22 @@ class View(ABC):
         """How far the sleeps of this system and scope have looked."""
 
     @abstractmethod
+    def snapshot(self) -> AbstractContextManager[None]:
+        """What this thread reads inside is of one moment, whatever others write meanwhile; it must not write there."""
+
+    @abstractmethod
+    def kept(self, n: int, limit: int) -> list[tuple[int, Kept]]:
+        """Records above row n, also retired ones, in the order of recording, with their row numbers: for an export."""
+
+    @abstractmethod
+    def past(self, n: int, limit: int) -> list[tuple[int, Past]]:
+        """Operations above number n that are the scope's or changed its records, in order, with their numbers."""
+
+    @abstractmethod
+    def bookmarks(self) -> list[Bookmark]:
+        """How far each system has looked, in this scope and those within it."""
+
+    @abstractmethod
     def stats(self) -> dict[str, Any]:
         """Counts by kind and state, sessions, speakers, first and last time."""
 
@@ -277,6 +346,24 @@ class Store(ABC):
     @abstractmethod
     def apply(self, operation: Operation, changes: Sequence[Change], index: Mapping[str, Index]) -> Applied:
         """Apply changes and write the journal in one transaction: all of it is there afterwards, or none."""
+
+    @abstractmethod
+    def restore(
+        self,
+        scope: Scope,
+        records: Sequence[Kept],
+        links: Sequence[Link],
+        operations: Sequence[Past],
+        bookmarks: Sequence[Bookmark],
+        index: Mapping[str, Index],
+        so_far: Restored,
+    ) -> None:
+        """Write back a part of an export as it was, in one transaction; doing it again changes nothing.
+
+        Records come before the operations that changed them. A record that is here (by id, or as the same item under
+        another id) stays; operations that it has not seen are followed, unless it was changed here as well.
+        raises  ScopeError for what lies outside `scope`, ConflictError for an id that another scope holds
+        """
 
     @abstractmethod
     def touch(self, uses: Mapping[str, tuple[datetime, float, datetime | None]]) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from slowwave.records import SCOPE_FIELDS, Engram, Link, Scope
-from slowwave.store.base import Cursor, Entry, Row, View, Want
+from slowwave.store.base import Bookmark, Cursor, Entry, Row, View, Want
 from slowwave.store.clock import from_micros, to_micros
 from slowwave.store.sqlite_rows import (
     COLUMNS,
@@ -195,13 +195,26 @@ class SqliteView(View):
 
     # -- what the ranking reads
 
-    def rows(self, ns: Sequence[int]) -> dict[int, Row]:
+    def rows(self, ns: Sequence[int], want: Want) -> dict[int, Row]:
+        sql, values = want_sql(want)
         found = self._rows(
             "SELECT e.n, e.kind, e.text, e.at, e.until, e.recorded, e.retired, e.strength, e.session, e.turn, "
-            f"e.speaker, e.scope FROM {TABLES} WHERE {self._scope} AND e.n IN (SELECT value FROM json_each(?))",
-            [json.dumps([int(n) for n in ns])],
+            f"e.speaker, e.scope FROM {TABLES} "
+            f"WHERE {self._scope} AND e.n IN (SELECT value FROM json_each(?)) AND {sql}",
+            [json.dumps([int(n) for n in ns]), *values],
         )
         return {row[0]: Row(*row) for row in found}
+
+    def times(self, ns: Sequence[int]) -> dict[int, list[tuple[int, int]]]:
+        found = self._rows(
+            f"SELECT t.engram, t.start, t.stop FROM {TABLES} JOIN times t ON t.engram = e.n "
+            f"WHERE {self._scope} AND e.n IN (SELECT value FROM json_each(?))",
+            [json.dumps([int(n) for n in ns])],
+        )
+        out: dict[int, list[tuple[int, int]]] = {}
+        for n, start, stop in found:
+            out.setdefault(n, []).append((start, stop))
+        return out
 
     def neighbours(self, rows: Sequence[Row], radius: int) -> dict[tuple[int, int], int]:
         wanted = {(row.session, row.turn + step) for row in rows if row.turn for step in range(-radius, radius + 1)}
@@ -307,6 +320,18 @@ class SqliteView(View):
             [*(getattr(self.scope, name) or "" for name in SCOPE_FIELDS), system],
         )
         return Cursor(int(rows[0][0]), json.loads(rows[0][1])) if rows else Cursor()
+
+    def snapshot(self) -> AbstractContextManager[None]:
+        return self.store.snapshot()
+
+    def kept(self, n: int, limit: int) -> list[tuple[int, Kept]]:
+        return transfer.kept(self, n, limit)
+
+    def past(self, n: int, limit: int) -> list[tuple[int, Past]]:
+        return transfer.past(self, n, limit)
+
+    def bookmarks(self) -> list[Bookmark]:
+        return transfer.bookmarks(self)
 
     def stats(self) -> dict[str, Any]:
         kinds = self._rows(

@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
-from datetime import timedelta
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from slowwave.models.base import Embedder, Vectors
+from slowwave.ops.calibration import (
+    THRESHOLD,
+    Evidence,
+    cover,
+    hit_scores,
+    names_known,
+    probability,
+    support,
+)
+from slowwave.ops.closeness import time_closeness
 from slowwave.ops.consolidate import Made, compare_with_older, fact_origin, fade, note_fact, read_facts
 from slowwave.ops.dates import TimeSpan, describe, find_times
 from slowwave.ops.digest import STRETCH, digest_sitting, digest_stretch, sittings
@@ -19,16 +32,45 @@ from slowwave.ops.receipts import mentions
 from slowwave.ops.recur import name_origin, note_name
 from slowwave.records import Engram, Hit, Hits
 from slowwave.store.base import Cursor, Index, Row, View, Want
-from slowwave.store.clock import EPOCH, MICROSECOND, to_micros
+from slowwave.store.clock import EPOCH, to_micros
 from slowwave.text.base import Cue, Dream, Night, TextSystem, batches
 
 # English whatever the locale, because the encoder and the stemmer are
 MONTHS = "January February March April May June July August September October November December".split()  # noqa: SIM905
 
+Vector = NDArray[np.float32]
+GATHERED = ("summary", "note")
 PAGE = 2048  # records read at once by a night
 NEAREST = 5  # older records that a new one is compared with
 ALIKE = 0.35  # cosine from the scope's centre below which two records are not compared
+SUPERSEDED = 1.5  # what a superseded record loses where the question is about the present
+FADED = 0.15  # what each halving of its strength costs a record
+DIALOGUE = 2  # voices up to which a scope is a dialogue
+RECENT, RECENT_DAYS = (
+    0.8,
+    14,
+)  # what the newest record gains where the question is how things stand, and how long it lasts
 MOST_NAMES = 200  # names that one night looks at
+
+
+@dataclass(frozen=True, slots=True)
+class _Pool:
+    """The candidates of one search, and what is known of the whole scope.
+
+    rows    one a candidate, in the order of the arrays in `candidates`
+    """
+
+    rows: Sequence[Row]
+    candidates: Candidates
+    mean: float
+    std: float
+    vector: Vector | None
+    records: int
+    frequency: Mapping[str, int]
+    degraded: Sequence[str]
+    dense: int
+    lexical: int
+    timely: int
 
 
 class DefaultMemory(TextSystem):
@@ -36,12 +78,14 @@ class DefaultMemory(TextSystem):
 
     candidates  records that each channel offers to the ranking
     weights     what each channel counts for
+    gathered    what a summary or a note loses against what was said, which is more to the point
     """
 
     name = "default"
     operations = ("consolidation", "updating", "indexing", "forgetting", "retrieval", "compression")
 
-    def __init__(self, candidates: int = 100, weights: Weights | None = None) -> None:
+    def __init__(self, candidates: int = 100, weights: Weights | None = None, gathered: float = 1.0) -> None:
+        self.gathered = gathered
         self.candidates = candidates
         self.weights = weights or Weights()
 
@@ -67,43 +111,103 @@ class DefaultMemory(TextSystem):
     # -- read
 
     def search(self, view: View, cue: Cue, embedder: Embedder | None) -> Hits:
-        asked = analyse(cue.text, view.speakers())
-        degraded: list[str] = []
+        speakers = view.speakers()
+        asked = analyse(cue.text, speakers)
+        times = find_times(cue.text, cue.now)
+        pool = self._pool(view, cue, asked, times, embedder, len(speakers))
+        # Of two people who talk, the one asked about is the one who told; among many, others tell of them as well.
+        told = self.weights.speaker * min(1.0, DIALOGUE / max(1, len(speakers)))
+        fused = fuse(pool.candidates, pool.mean, pool.std, replace(self.weights, speaker=told))
+        present = not (cue.want.at or cue.want.as_of or asked.wants_past or times)
+        extra = {
+            "superseded": np.array([-SUPERSEDED if present and row.until is not None else 0.0 for row in pool.rows]),
+            "strength": np.array([FADED * math.log2(row.strength) for row in pool.rows]),
+            "recent": _recency(pool.rows, cue, asked),
+            "gathered": np.array([-self.gathered if row.kind in GATHERED else 0.0 for row in pool.rows]),
+        }
+        ranked = fused.score + sum(extra.values())
+        order = [int(place) for place in np.argsort(-ranked, kind="stable")]
+        scores = hit_scores(ranked[order], self._bearing(view, pool, asked, order))
+        least = THRESHOLD if cue.threshold is None else cue.threshold
+        kept = [place for place, score in zip(order, scores, strict=True) if score >= least][: cue.top_k]
+        spare = order[len(kept) : len(kept) + 3] if cue.explain else []
+        engrams = view.engrams([pool.rows[place].n for place in [*kept, *spare]], cue.want.as_of)
+
+        def hit(rank: int, place: int) -> Hit:
+            channels = {**fused.explain(place), **{name: float(values[place]) for name, values in extra.items()}}
+            return Hit(engrams[pool.rows[place].n], float(scores[rank]), channels, _why(channels, asked, times))
+
+        hits = [hit(rank, place) for rank, place in enumerate(kept)]
+        if present:
+            hits = _successors_first(view, hits)[: cue.top_k]
+        trace: dict[str, Any] = {"degraded": pool.degraded, "threshold": least}
+        if cue.explain:
+            trace |= {
+                "asked": {"terms": list(asked.terms), "speakers": list(asked.speakers), "names": list(asked.names)},
+                "times": [describe(span) for span in times],
+                "candidates": {"dense": pool.dense, "lexical": pool.lexical, "time": pool.timely},
+                "almost": [hit(len(kept) + rank, place).to_dict() for rank, place in enumerate(spare)],
+            }
+        return Hits(hits, trace)
+
+    def _pool(
+        self,
+        view: View,
+        cue: Cue,
+        asked: QueryAnalysis,
+        times: Sequence[TimeSpan],
+        embedder: Embedder | None,
+        voices: int,
+    ) -> _Pool:
+        """Everything that some channel offers, with the turns around it, ready to be ranked."""
+        dialogue = voices <= DIALOGUE
+        degraded = [] if embedder is not None else ["dense: there is no embedder"]
         dense: dict[int, float] = {}
         mean, std, vector = 0.0, 0.0, None
-        if embedder is None:
-            degraded.append("dense: no embedder")
-        else:
-            vector = embedder.embed([asked.embedding])[0]
-            found = view.dense(vector, self.candidates, cue.want)
-            dense = dict(zip(found.ids.tolist(), found.scores.tolist(), strict=True))
-            mean, std = found.mean, found.std
-        lexical = self._lexical(view, cue, asked)
-        times = find_times(cue.text, cue.now)
+        if embedder is not None:
+            vector = embedder.embed([asked.embedding if dialogue else asked.text])[0]
+            near = view.dense(vector, self.candidates, cue.want)
+            dense = dict(zip(near.ids.tolist(), near.scores.tolist(), strict=True))
+            mean, std = near.mean, near.std
+        records, frequency = view.document_frequency(asked.terms)
+        terms = choose_terms(asked.terms, frequency, records)
+        lexical = dict(view.lexical(fts_any(terms), self.candidates, cue.want)) if terms else {}
         timely = [n for span in times for n in view.during(*time_range(span), self.candidates, cue.want)]
-        pool = unite(list(dense), list(lexical), timely)
-        rows = view.rows(pool)
+        found = unite(list(dense), list(lexical), timely)
+        rows = view.rows(found, cue.want)
         around = view.neighbours(list(rows.values()), 1)
-        rows |= view.rows([n for n in around.values() if n not in rows])
+        rows |= view.rows([n for n in around.values() if n not in rows], cue.want)
+        offered = (len(dense), len(lexical), len(timely))
         if vector is not None:
             dense |= view.cosines(vector, [n for n in rows if n not in dense])
-        ns = list(rows)
-        candidates = _candidates([rows[n] for n in ns], dense, lexical, asked, times)
-        fused = fuse(candidates, mean, std, self.weights)
-        allowed = set(pool)
-        order = [int(place) for place in fused.order() if ns[place] in allowed][: cue.top_k]
-        engrams = view.engrams([ns[place] for place in order], cue.want.as_of)
-        hits = []
-        for place in order:
-            channels = fused.explain(place)
-            score = float(1 / (1 + np.exp(-(fused.score[place] - 4))))
-            hits.append(Hit(engrams[ns[place]], score, channels, _why(channels, asked, times)))
-        return Hits(hits, {"degraded": degraded})
+        chosen = list(rows.values())
+        candidates = _candidates(chosen, dense, lexical, asked)
+        if times:
+            spoken = view.times(list(rows))
+            closeness = time_closeness(
+                [time_range(span) for span in times],
+                [row.at for row in chosen],
+                [spoken.get(row.n, []) for row in chosen],
+            )
+            candidates = replace(candidates, time=closeness)
+        return _Pool(chosen, candidates, mean, std, vector, records, frequency, degraded, *offered)
 
-    def _lexical(self, view: View, cue: Cue, asked: QueryAnalysis) -> dict[int, float]:
-        total, frequency = view.document_frequency(asked.terms)
-        terms = choose_terms(asked.terms, frequency, total)
-        return dict(view.lexical(fts_any(terms), self.candidates, cue.want)) if terms else {}
+    def _bearing(self, view: View, pool: _Pool, asked: QueryAnalysis, order: Sequence[int]) -> float:
+        """The probability that the memory holds something on the question; see `ops/calibration.py`."""
+        c = pool.candidates
+        nearest = math.nan
+        if pool.vector is not None:
+            best = view.vectors([pool.rows[place].n for place in order[:10]])
+            nearest = max((float(vector @ pool.vector) for vector in best.values()), default=math.nan)
+        known = sum(1 for name in asked.names if view.lexical(fts_phrase(name), 1, Want()))
+        return probability(
+            Evidence(
+                nearest=nearest,
+                support=support(c.dense, cover(c.lexical, pool.frequency, pool.records)),
+                names=names_known(known, len(asked.names) - known),
+                time=float(c.time.max(initial=0.0)),
+            )
+        )
 
     # -- sleep
 
@@ -217,6 +321,28 @@ def _fade(night: Night, made: Made) -> None:
     night.progress("fade", len(due), len(due))
 
 
+def _successors_first(view: View, hits: Sequence[Hit]) -> list[Hit]:
+    """What was superseded never stands above what replaced it; a successor that was not found is brought in."""
+    old = [hit.id for hit in hits if hit.engram.until is not None]
+    if not old:
+        return list(hits)
+    successor = {link.target: link.source for link in view.links(old, ("supersedes",)) if link.target in old}
+    present = {hit.id: hit for hit in hits}
+    missing = view.get([id_ for id_ in successor.values() if id_ not in present])
+    out: list[Hit] = []
+    for hit in hits:
+        new = successor.get(hit.id)
+        if new is not None and all(kept.id != new for kept in out):
+            held = present.get(new)
+            if held is None and new in missing and missing[new].retired is None:
+                held = Hit(missing[new], hit.score, hit.channels, f"replaces what was found: {hit.why}")
+            if held is not None:
+                out.append(replace(held, score=max(held.score, hit.score)))
+        if all(kept.id != hit.id for kept in out):
+            out.append(hit)
+    return out
+
+
 def embedding_text(engram: Engram) -> str:
     """What the encoder reads: who speaks, and the text."""
     return f"{engram.speaker}: {engram.text}" if engram.speaker else engram.text
@@ -247,16 +373,19 @@ def _candidates(
     dense: Mapping[int, float],
     lexical: Mapping[int, float],
     asked: QueryAnalysis,
-    times: Sequence[TimeSpan],
 ) -> Candidates:
     shapes = [shape(row.text) for row in rows]
+    found = np.array([lexical.get(row.n, 0.0) for row in rows])
+    said = np.array([row.kind not in GATHERED for row in rows], dtype=bool)
+    if said.any():  # a note repeats its name, and must not set the measure for what was said
+        found = np.minimum(found, found[said].max())
     session = [row.session if row.turn else -1 for row in rows]
     before, after = adjacent(session, [row.turn for row in rows])
     return Candidates(
         dense=np.array([dense.get(row.n, np.nan) for row in rows]),
-        lexical=np.array([lexical.get(row.n, 0.0) for row in rows]),
+        lexical=found,
         speaker=np.array([speaker_match(row.speaker, asked) for row in rows]),
-        time=np.array([closeness(row, times) for row in rows]),
+        time=np.zeros(len(rows)),
         session=np.array(session, dtype=np.int64),
         before=before,
         after=after,
@@ -265,14 +394,13 @@ def _candidates(
     )
 
 
-def closeness(row: Row, times: Sequence[TimeSpan]) -> float:
-    """1 for a record that happened in a time asked about, falling to 0 within a week outside it."""
-    best = 0.0
-    for span in times:
-        start, stop = time_range(span)
-        gap = max(start - row.at, row.at - stop, 0) * MICROSECOND
-        best = max(best, 1 - gap / timedelta(days=7))
-    return best
+def _recency(rows: Sequence[Row], cue: Cue, asked: QueryAnalysis) -> NDArray[np.float64]:
+    """Where the question is how things stand, at a date or now, what was said last before counts for more."""
+    if asked.wants_past or not (cue.want.at or asked.wants_current):
+        return np.zeros(len(rows))
+    moment = to_micros(cue.want.at or cue.now)
+    days = np.array([max(0, moment - row.at) for row in rows]) / 86_400e6
+    return np.asarray(RECENT * np.exp2(-days / RECENT_DAYS))
 
 
 def _why(channels: Mapping[str, float], asked: QueryAnalysis, times: Sequence[TimeSpan]) -> str:
