@@ -155,7 +155,9 @@ class _Run:
         rounds: list[dict[str, Any]] = []
         for turn in range(self.args.kills):
             folder = scratch / f"kill-{turn}"
-            acknowledged, why = self.kill_one(folder, rng.randrange(10, KILL_WITHIN), rng.random() * 0.02)
+            acknowledged, why = self.kill_one(
+                folder, rng.randrange(10, min(KILL_WITHIN, self.records)), rng.random() * 0.02
+            )
             if why:  # a writer that stopped by itself says nothing of what a kill does
                 rounds.append({"acknowledged": acknowledged, "failed": why})
             else:
