@@ -9,7 +9,7 @@ import threading
 import time
 import weakref
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -139,6 +139,17 @@ class Connections:
                 if connection.in_transaction:
                     connection.execute("ROLLBACK")
                 raise
+
+    @contextmanager
+    def snapshot(self) -> Iterator[None]:
+        """A transaction that only reads, on this thread's connection: what is read inside is of one moment."""
+        with self._write_lock if self.path == MEMORY else nullcontext(), self.translated():
+            connection = self._held().connection
+            connection.execute("BEGIN")
+            try:
+                yield
+            finally:
+                connection.execute("ROLLBACK")
 
     def outside(self, *statements: str) -> list[Any]:
         """Run statements that cannot stand in a transaction, one writer at a time; the last one's rows."""

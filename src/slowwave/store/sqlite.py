@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -12,12 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from slowwave.errors import InputError, StoreCorruptError
-from slowwave.records import Change, Engram, Scope
+from slowwave.records import Change, Engram, Link, Scope
 from slowwave.store import erasure, reindex
-from slowwave.store.base import Applied, Erased, Index, Operation, Store
+from slowwave.store.base import Applied, Bookmark, Erased, Index, Kept, Operation, Past, Restored, Store
 from slowwave.store.cache import Model, VectorCache
 from slowwave.store.clock import to_micros
 from slowwave.store.connection import MEMORY, Connections
+from slowwave.store.sqlite_restorer import Restorer
 from slowwave.store.sqlite_rows import fetch_sources, scope_of
 from slowwave.store.sqlite_view import SqliteView
 from slowwave.store.sqlite_writer import Writer
@@ -64,6 +65,10 @@ class SqliteStore(Store):
     def read(self, sql: str, values: Sequence[Any]) -> list[Any]:
         """The rows of a statement; only views, and maintenance below, call it."""
         return self._connections.fetch(sql, values)
+
+    def snapshot(self) -> AbstractContextManager[None]:
+        """What this thread reads inside is of one moment."""
+        return self._connections.snapshot()
 
     def sources(self, ns: Sequence[int]) -> dict[int, list[str]]:
         """Row number -> ids of its sources."""
@@ -185,6 +190,20 @@ class SqliteStore(Store):
         with self._connections.write() as connection:
             writer.run(connection, changes)
         return Applied(writer.op_id, writer.added, tuple(writer.done), tuple(writer.refused))
+
+    def restore(
+        self,
+        scope: Scope,
+        records: Sequence[Kept],
+        links: Sequence[Link],
+        operations: Sequence[Past],
+        bookmarks: Sequence[Bookmark],
+        index: Mapping[str, Index],
+        so_far: Restored,
+    ) -> None:
+        restorer = Restorer(self, scope, index, so_far)
+        with self._connections.write() as connection:
+            restorer.restore(connection, records, links, operations, bookmarks)
 
     def touch(self, uses: Mapping[str, tuple[datetime, float, datetime | None]]) -> None:
         rows = [

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from slowwave.records import SCOPE_FIELDS, Engram, Link, Scope
-from slowwave.store.base import Bookmark, Cursor, Entry, Row, View, Want
+from slowwave.store import sqlite_outgoing
+from slowwave.store.base import Bookmark, Cursor, Entry, Kept, Past, Row, View, Want
 from slowwave.store.clock import from_micros, to_micros
 from slowwave.store.sqlite_rows import (
     COLUMNS,
@@ -325,13 +327,13 @@ class SqliteView(View):
         return self.store.snapshot()
 
     def kept(self, n: int, limit: int) -> list[tuple[int, Kept]]:
-        return transfer.kept(self, n, limit)
+        return sqlite_outgoing.kept(self, n, limit)
 
     def past(self, n: int, limit: int) -> list[tuple[int, Past]]:
-        return transfer.past(self, n, limit)
+        return sqlite_outgoing.past(self, n, limit)
 
     def bookmarks(self) -> list[Bookmark]:
-        return transfer.bookmarks(self)
+        return sqlite_outgoing.bookmarks(self)
 
     def stats(self) -> dict[str, Any]:
         kinds = self._rows(
