@@ -25,18 +25,23 @@ class Filled:
 
     def __init__(self, conversations: Sequence[Conversation], embedder: Embedder, step: Step, **memory: Any) -> None:
         self.conversations = conversations
-        self._folder = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
         self.now = max(_aware(c.asked) for c in conversations)
+        self._folder = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
         self.path = Path(self._folder.name) / "memory.db"
-        self.memory = Memory(self.path, embedder=embedder, clock=lambda: self.now, durable=False, **memory)
         self._units: dict[str, str] = {}  # engram id -> unit
-        self._seconds = 0.0
-        for number, conversation in enumerate(conversations):
-            step(number, len(conversations))
+        try:
+            self.memory = Memory(self.path, embedder=embedder, clock=lambda: self.now, durable=False, **memory)
+            self._fill(step)
+        except BaseException:
+            self._folder.cleanup()
+            raise
+
+    def _fill(self, step: Step) -> None:
+        for number, conversation in enumerate(self.conversations):
+            step(number, len(self.conversations))
             report = self.memory.add(list(conversation.items), user_id=conversation.name)
             self._units.update(zip(report.ids, conversation.units, strict=True))
-            self._seconds += report.seconds
-        step(len(conversations), len(conversations))
+        step(len(self.conversations), len(self.conversations))
 
     def rank(self, step: Step, threshold: float | None = 0.0, **search: Any) -> list[Ranking]:
         """Every conversation's own questions, asked at its end."""
