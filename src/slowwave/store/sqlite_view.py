@@ -198,7 +198,7 @@ class SqliteView(View):
     # -- what the ranking reads
 
     def rows(self, ns: Sequence[int], want: Want) -> dict[int, Row]:
-        sql, values = want_sql(want)
+        sql, values = self._wanted(want)
         found = self._rows(
             "SELECT e.n, e.kind, e.text, e.at, e.until, e.recorded, e.retired, e.strength, e.session, e.turn, "
             f"e.speaker, e.scope FROM {TABLES} "

@@ -1,0 +1,67 @@
+"""What the engine's tests share: a clock that ticks when asked, memories of a passing folder, Hypothesis' profiles.
+
+Hypothesis is derandomised, so that a run is repeatable; SLOWWAVE_HYPOTHESIS=explore looks further, with new examples.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+from slowwave import Memory
+
+settings.register_profile(
+    "steady", derandomize=True, deadline=None, max_examples=60, suppress_health_check=list(HealthCheck)
+)
+settings.register_profile("explore", deadline=None, max_examples=1500, suppress_health_check=list(HealthCheck))
+settings.load_profile(os.environ.get("SLOWWAVE_HYPOTHESIS", "steady"))
+
+
+@dataclass
+class Clock:
+    """A present moment that moves one second each time it is asked, or as far as it is told."""
+
+    now: datetime = datetime(2024, 1, 1, tzinfo=UTC)
+
+    def __call__(self) -> datetime:
+        self.now += timedelta(seconds=1)
+        return self.now
+
+    def pass_(self, **units: float) -> None:
+        self.now += timedelta(**units)
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "memory.db"
+
+
+@pytest.fixture
+def open_memory(path: Path, clock: Clock) -> Iterator[Callable[..., Memory]]:
+    """Opens memories on one file, and closes them."""
+    opened: list[Memory] = []
+
+    def open_(where: Path | str = path, **options: Any) -> Memory:
+        opened.append(Memory(where, **{"embedder": "fake", "clock": clock, "durable": False, **options}))
+        return opened[-1]
+
+    yield open_
+    for memory in opened:
+        memory.close()
+
+
+@pytest.fixture
+def memory(open_memory: Callable[..., Memory]) -> Memory:
+    return open_memory()
