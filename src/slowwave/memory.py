@@ -16,7 +16,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta, tzinfo
 from pathlib import Path
 from types import MappingProxyType, TracebackType
-from typing import Any, Literal, Unpack
+from typing import TYPE_CHECKING, Any, Literal, Unpack
 
 from slowwave.errors import ConflictError, InputError, NotFoundError, StoreError
 from slowwave.models import resolve_embedder
@@ -49,6 +49,9 @@ from slowwave.store.filters import parse
 from slowwave.store.ids import content_key, new_id
 from slowwave.text import resolve_system
 from slowwave.text.base import Cue, Night, TextSystem, batches, no_progress
+
+if TYPE_CHECKING:
+    from slowwave.formats.arrive import Arrival
 
 Progress = Callable[[str, int, int], None]
 Moment = datetime | str | float | None
@@ -627,9 +630,14 @@ class Memory:
         format: Literal["jsonl", "markdown"] = "jsonl",
         **scope: Unpack[ScopeArgs],
     ) -> int:
-        """Write the scope's records: `jsonl` (a file, loses nothing) or `markdown` (a folder, for reading)."""
+        """Write the scope's records; returns how many.
+
+        path    a file for jsonl, a folder for markdown
+        format  jsonl loses nothing: what left the view, links and journal too; markdown is for reading
+        """
         from slowwave.formats.leave import export
 
+        self._flush_uses()
         return export(self._view(scope), Path(path), format)
 
     def import_(
@@ -638,13 +646,21 @@ class Memory:
         *,
         format: str | None = None,
         dry_run: bool = False,
+        rehome: bool = False,
         progress: Progress = no_progress,
         **scope: Unpack[ScopeArgs],
-    ) -> Any:
-        """Take in another system's data, or slowwave's own export; format None guesses. Importing again is a no-op."""
+    ) -> Arrival:
+        """Take in another system's data, or slowwave's own export, which loses nothing. Importing again is a no-op.
+
+        path     a file or a folder
+        format   jsonl, chatgpt, claude, mcp-memory, mem0, messages, markdown or text; None looks at the data
+        dry_run  write nothing; the report says what would be done
+        rehome   what belongs to another scope becomes this one's, instead of being left out
+        """
         from slowwave.formats.arrive import arrive
 
-        return arrive(self, Path(path), scope_of(scope), format, dry_run, progress)
+        self._flush_uses()
+        return arrive(self, Path(path), scope_of(scope), format, dry_run, progress, rehome)
 
     def check(self) -> Sequence[str]:
         """What is wrong with the file; empty if nothing is."""

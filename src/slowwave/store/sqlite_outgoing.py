@@ -32,8 +32,8 @@ def past(view: SqliteView, n: int, limit: int) -> list[tuple[int, Past]]:
     rows = view.store.read(
         "SELECT o.n, o.id, o.verb, o.system, o.model, o.params, o.recorded, o.undone_by, "
         "s.user_id, s.agent_id, s.run_id, s.app_id FROM operations o JOIN scopes s ON s.n = o.scope "
-        f"WHERE o.n > ? AND ({seen} OR EXISTS (SELECT 1 FROM journal j JOIN {TABLES} ON e.n = j.engram "
-        f"WHERE j.op = o.n AND {seen})) ORDER BY o.n LIMIT ?",
+        f"WHERE o.n > ? AND ({seen} OR EXISTS (SELECT 1 FROM journal j JOIN engrams e ON e.n = j.engram "
+        f"JOIN scopes s ON s.n = e.scope WHERE j.op = o.n AND {seen})) ORDER BY o.n LIMIT ?",
         [n, *values, *values, limit],
     )
     lines: dict[int, list[Entry]] = {}
