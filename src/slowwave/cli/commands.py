@@ -109,7 +109,8 @@ def diff(memory: Memory, scope: Mapping[str, Any], report: Report, done: str, no
     """A report of changes, shown as lines with the texts before and after."""
     if report.op is None:
         ends = [end for change in report for link in change.links for end in (link.source, link.target)]
-        steps = steps_proposed(list(report), known(memory, scope, [*report.ids, *ends]))
+        proposed = {change.engram.id: change.engram for change in report if change.engram is not None}
+        steps = steps_proposed(list(report), {**known(memory, scope, [*report.ids, *ends]), **proposed})
     else:
         entries = memory.log(report.op, **scope)
         ends = [end for entry in entries for link in entry.links for end in (link.source, link.target)]

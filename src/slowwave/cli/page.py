@@ -87,7 +87,8 @@ class Page:
         """One line of a diff, with the texts before and after."""
         self.line((f"{step.verb:<10} ", COLOURS.get(step.verb, "bold")), (f"{step.id}  ", "dim"), *self._changed(step))
         why = step.reason + (f"  from {', '.join(step.sources)}" if step.sources else "")
-        self.line((f"{'':<10} {why}", "dim"))
+        if why:
+            self.line((f"{'':<10} {why.strip()}", "dim"))
 
     def _changed(self, step: Step) -> list[Part]:
         parts: list[Part] = []
