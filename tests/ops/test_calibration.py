@@ -31,14 +31,15 @@ def test_an_unknown_name_counts_against_and_a_known_one_for():
     assert probability(unknown) < THRESHOLD < probability(middling) < probability(known)
 
 
-@given(unit, st.floats(0, 2), st.floats(-1, 1), unit)
-def test_more_evidence_never_lowers_the_probability(nearest, both, names, time):
-    base = probability(Evidence(nearest, both, names, time))
+@given(unit, st.floats(0, 2), st.floats(-1, 1), unit, unit)
+def test_more_evidence_never_lowers_the_probability(nearest, both, names, unknown, time):
+    base = probability(Evidence(nearest, both, names, unknown, time))
     assert 0 < base < 1
-    assert probability(Evidence(nearest + 0.1, both, names, time)) > base
-    assert probability(Evidence(nearest, both + 0.1, names, time)) > base
-    assert probability(Evidence(nearest, both, names + 0.1, time)) > base
-    assert probability(Evidence(nearest, both, names, time + 0.1)) > base
+    assert probability(Evidence(nearest + 0.1, both, names, unknown, time)) > base
+    assert probability(Evidence(nearest, both + 0.1, names, unknown, time)) > base
+    assert probability(Evidence(nearest, both, names + 0.1, unknown, time)) > base
+    assert probability(Evidence(nearest, both, names, unknown, time + 0.1)) > base
+    assert probability(Evidence(nearest, both, names, unknown + 0.4, time)) < base
 
 
 def test_without_vectors_the_words_decide():

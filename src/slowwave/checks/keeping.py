@@ -45,13 +45,13 @@ def rebuilding_resumes_and_changes_nothing(bench: Bench) -> None:
     view = store.view(ANA)
     bench.add(store, *[f"wine number {n}" for n in range(10)])
     query = bench.vector("wine number 3")
-    before = (view.lexical('"wine"', 20, Want()), view.dense(query, 20, Want()).ids.tolist(), view.select(Want()))
+    before = (view.lexical(["wine"], 20, Want()), view.dense(query, 20, Want()).ids.tolist(), view.select(Want()))
     steps = store.rebuild(lambda engrams: [bench.index(e) for e in engrams], 3)
     next(steps), next(steps)
     steps.close()  # type: ignore[attr-defined]  # as above
     seen = list(store.rebuild(lambda engrams: [bench.index(e) for e in engrams], 3))
     expect(seen[0][0] > 0, f"it began anew: {seen}")
-    after = (view.lexical('"wine"', 20, Want()), view.dense(query, 20, Want()).ids.tolist(), view.select(Want()))
+    after = (view.lexical(["wine"], 20, Want()), view.dense(query, 20, Want()).ids.tolist(), view.select(Want()))
     expect(after == before and not store.check(), f"a rebuild changed what is found: {store.check()}")
 
 
@@ -74,7 +74,7 @@ def erasing_takes_what_is_derived_and_its_bytes(bench: Bench) -> None:
     expect(cursor.last < view.numbers([b.id])[b.id], "the sources that are left are not handed to the next sleep")
     expect(cursor.state == {"open": [c.id]}, f"the cursor still knows it: {cursor.state}")
     expect(len(view.dense(bench.vector("secretish"), 9, Want()).ids) == 2, "dense still finds it")
-    expect(view.lexical('"secretish"', 9, Want()) == [], "lexical still finds it")
+    expect(view.lexical(["secretish"], 9, Want()) == [], "lexical still finds it")
     needles = [b"secretish", a.id.encode(), b"remains gamma", b"beta"]
     found = store.scan(needles)
     expect(set(found) == {"remains gamma", "beta"}, f"in the files: {found}")

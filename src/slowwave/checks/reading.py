@@ -100,7 +100,7 @@ def a_scope_sees_nothing_of_another(bench: Bench) -> None:
         "find_content": other.find_content(ANA, [key]), "find_origin": other.find_origin(["o"]),
         "dense": other.dense(query, 9, Want()).ids.tolist(), "cosines": other.cosines(query, ns),
         "nearest_older": other.nearest_older(ns, 9), "vectors": other.vectors(ns), "rows": other.rows(ns, EVERYTHING),
-        "lexical": other.lexical('"wine"', 9, Want()), "during": other.during(*span, 9, Want()),
+        "lexical": other.lexical(["wine"], 9, Want()), "during": other.during(*span, 9, Want()),
         "neighbours": other.neighbours(light, 3), "speakers": other.speakers(), "links": other.links([a.id, b.id]),
         "derived": other.derived([a.id]), "due": other.due(START + 999 * DAY, 9), "journal": other.journal(),
         "journal of": other.journal([a.id]), "operations": other.operations(), "cursor": other.cursor("default").last,
@@ -122,7 +122,7 @@ def a_wider_scope_sees_what_is_nested_in_it(bench: Bench) -> None:
     expect(texts(store.view(Scope(run_id="r1")).select(Want())) == ["in the run"], "by the run alone")
     found = store.view(ANA).dense(bench.vector("in the run"), 5, Want())
     expect(len(found.ids) == 2, "dense does not search the nested scopes")
-    expect(len(store.view(ANA).lexical('"run" OR "user"', 5, Want())) == 2, "nor does lexical")
+    expect(len(store.view(ANA).lexical(["run", "user"], 5, Want())) == 2, "nor does lexical")
 
 
 def nothing_is_written_outside_the_scope(bench: Bench) -> None:
@@ -171,7 +171,7 @@ def a_want_means_the_same_in_every_read(bench: Bench) -> None:
         reads: dict[str, Sequence[int]] = {
             "after": [n for n, _ in view.after(0, 9, want)],
             "dense": view.dense(query, 9, want).ids.tolist(),
-            "lexical": [n for n, _ in view.lexical('"wine"', 9, want)],
+            "lexical": [n for n, _ in view.lexical(["wine"], 9, want)],
             "during": view.during(*span, 9, want),
         }
         expect(set(texts(view.select(want))) == due, f"{name}: select gives {texts(view.select(want))}, due is {due}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import sys
 import threading
 from collections.abc import Sequence
 from pathlib import Path
@@ -82,6 +83,13 @@ class OnnxEmbedder:
         with self._lock:
             if self._session is not None:
                 return
+            # onnxruntime writes a device id and usage events on Linux unless told not to before it is imported.
+            os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+            if "usearch" in sys.modules and "onnxruntime" not in sys.modules:
+                raise ModelError(
+                    "usearch was imported before onnxruntime, which crashes the process (usearch 2.26, onnxruntime "
+                    "1.32); put `import onnxruntime` before `import usearch`"
+                )
             import onnxruntime
             from tokenizers import Tokenizer
 

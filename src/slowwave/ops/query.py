@@ -132,11 +132,6 @@ def choose_terms(
     return tuple(chosen)
 
 
-def fts_any(terms: Sequence[str]) -> str:
-    """The FTS5 query that asks for any of the terms, each quoted, so that no character has a meaning of its own."""
-    return " OR ".join('"' + term.replace('"', '""') + '"' for term in terms)
-
-
 def speaker_match(speaker: str | None, analysis: QueryAnalysis) -> float:
     """1 if the query speaks of this speaker, else 0."""
     return 1.0 if speaker is not None and speaker in analysis.speakers else 0.0

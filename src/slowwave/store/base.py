@@ -249,12 +249,12 @@ class View(ABC):
         """Everyone who speaks in the scope."""
 
     @abstractmethod
-    def lexical(self, query: str, k: int, want: Want) -> list[tuple[int, float]]:
-        """The k best by BM25 (higher is better) for a full-text query in the store's own syntax."""
+    def lexical(self, terms: Sequence[str], k: int, want: Want) -> list[tuple[int, float]]:
+        """The k best by BM25 (higher is better) that hold any of the terms, each a word or words side by side."""
 
     @abstractmethod
     def document_frequency(self, words: Sequence[str]) -> tuple[int, dict[str, int]]:
-        """Number of records in the whole index, and in how many each word (stemmed as the index does) occurs."""
+        """Number of records in the scope, and in how many each word (stemmed as the index does) occurs."""
 
     @abstractmethod
     def during(self, start: int, stop: int, k: int, want: Want) -> list[int]:

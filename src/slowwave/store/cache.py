@@ -76,6 +76,11 @@ class VectorCache:
         scores = held.index.scores(query - held.centre, list(ns))
         return {n: float(score) for n, score in zip(ns, scores, strict=True) if not np.isnan(score)}
 
+    def size(self, scope: Scope) -> int | None:
+        """How many vectors of the scope are held; None if none are."""
+        held = self._held.get(scope)
+        return None if held is None or not len(held.index) else len(held.index)
+
     def nearest_older(self, scope: Scope, ns: Sequence[int], k: int) -> dict[int, list[tuple[int, float]]]:
         """For each of these rows the k nearest of lower row number, best first."""
         held = self._current(scope)

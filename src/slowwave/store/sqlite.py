@@ -82,6 +82,10 @@ class SqliteStore(Store):
         """Nearest vectors among those of one scope."""
         return self._cache.nearest(scope, query, k, allowed)
 
+    def indexed(self, scope: Scope) -> int | None:
+        """How many vectors of a scope are in memory; None if it was not searched by vector yet."""
+        return self._cache.size(scope)
+
     def cosines(self, scope: Scope, query: NDArray[np.float32], ns: Sequence[int]) -> dict[int, float]:
         """The scores that `nearest` would give these rows."""
         return self._cache.cosines(scope, query, ns)

@@ -16,6 +16,7 @@ from slowwave.records import SCOPE_FIELDS, Engram, Link, Scope
 from slowwave.store import sqlite_outgoing
 from slowwave.store.base import Bookmark, Cursor, Entry, Kept, Past, Row, View, Want
 from slowwave.store.clock import from_micros, to_micros
+from slowwave.store.lexical import any_of, frequencies, quoted, rank
 from slowwave.store.sqlite_rows import (
     COLUMNS,
     TABLES,
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
 Values = Sequence[Any]
 EVERYTHING = Want(retired=True)
+MOSTLY = 0.95  # share of the index that a scope holds from which the index's statistics are taken for its own
 SPARE = 64  # rows fetched beyond k, since some of the best may be retired
 
 
@@ -151,35 +153,61 @@ class SqliteView(View):
         )
         return [name for (name,) in rows]
 
-    def lexical(self, query: str, k: int, want: Want) -> list[tuple[int, float]]:
-        match = " AND ".join(f'scope : "{token}"' for token in scope_tokens(self.scope)) + f" AND body : ({query})"
-        if want.is_plain and not want.retired:
-            fetch = k + SPARE
-            while True:
-                rows = self.store.read(
-                    "SELECT rowid, -rank FROM words WHERE words MATCH ? ORDER BY rank LIMIT ?", [match, fetch]
-                )
-                live = self._live([n for n, _ in rows])
-                kept = [(n, score) for n, score in rows if n in live]
-                if len(kept) >= k or len(rows) < fetch:
-                    return kept[:k]
-                fetch *= 4
-        sql, values = self._wanted(want)
-        return self.store.read(
-            "SELECT w.rowid, -w.rank FROM words w JOIN engrams e ON e.n = w.rowid JOIN scopes s ON s.n = e.scope "
-            f"WHERE words MATCH ? AND {self._scope} AND {sql} ORDER BY w.rank LIMIT ?",
-            [match, *self._scope_values, *values, k],
-        )
+    def lexical(self, terms: Sequence[str], k: int, want: Want) -> list[tuple[int, float]]:
+        if not terms:
+            return []
+        plain = want.is_plain and not want.retired
+        fetch = k + SPARE
+        while True:
+            ranked, more = self._ranked(terms, fetch)
+            rows = self.rows([n for n, _ in ranked], want) if not plain else self._live([n for n, _ in ranked])
+            kept = [(n, score) for n, score in ranked if n in rows]
+            if len(kept) >= k or not more:
+                return kept[:k]
+            fetch *= 4
 
-    def document_frequency(self, words: Sequence[str]) -> tuple[int, dict[str, int]]:
-        total = int(self.store.read("SELECT count(*) FROM words_docsize", [])[0][0])
-        stems = self.store.stems(words)
-        asked = sorted(set(stems.values()))
+    def _ranked(self, terms: Sequence[str], fetch: int) -> tuple[list[tuple[int, float]], bool]:
+        """The best by BM25, wanted or not, and whether there are more."""
+        records, everywhere = self._sizes()
+        if records >= MOSTLY * everywhere:  # the index is the scope's, near enough
+            match = any_of(self._prefix, terms)
+            sql = "SELECT rowid, -rank FROM words WHERE words MATCH ? ORDER BY rank LIMIT ?"
+            rows = self.store.read(sql, [match, fetch])
+            return rows, len(rows) == fetch
+        ranked = rank(self.store.read, self._prefix, terms, records, everywhere, self._held_everywhere(terms))
+        return ranked[:fetch], len(ranked) > fetch
+
+    @property
+    def _prefix(self) -> str:
+        return " AND ".join(f'scope : "{token}"' for token in scope_tokens(self.scope))
+
+    def _sizes(self) -> tuple[int, int]:
+        """How many records the scope and the whole index hold."""
+        everywhere = int(self.store.read("SELECT count(*) FROM words_docsize", [])[0][0])
+        records = self.store.indexed(self.scope)
+        if records is None:
+            records = int(self.store.read("SELECT count(*) FROM words WHERE words MATCH ?", [self._prefix])[0][0])
+        return records, everywhere
+
+    def _held_everywhere(self, terms: Sequence[str]) -> dict[str, int]:
+        stems = self.store.stems([term for term in terms if term.isalnum()])
         rows = self.store.read(
-            "SELECT term, doc FROM vocabulary WHERE term IN (SELECT value FROM json_each(?))", [json.dumps(asked)]
+            "SELECT term, doc FROM vocabulary WHERE term IN (SELECT value FROM json_each(?))",
+            [json.dumps(sorted(set(stems.values())))],
         )
         counts = dict(rows)
-        return total, {word: int(counts.get(stem, 0)) for word, stem in stems.items()}
+        out = {term: int(counts.get(stem, 0)) for term, stem in stems.items()}
+        for term in terms:
+            if term not in out:
+                match = f"body : ({quoted(term)})"
+                out[term] = int(self.store.read("SELECT count(*) FROM words WHERE words MATCH ?", [match])[0][0])
+        return out
+
+    def document_frequency(self, words: Sequence[str]) -> tuple[int, dict[str, int]]:
+        records, everywhere = self._sizes()
+        if records >= MOSTLY * everywhere:
+            return everywhere, self._held_everywhere(words)
+        return records, frequencies(self.store.read, self._prefix, words)
 
     def during(self, start: int, stop: int, k: int, want: Want) -> list[int]:
         sql, values = self._wanted(want)

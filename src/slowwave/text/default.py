@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -27,7 +27,7 @@ from slowwave.ops.digest import STRETCH, digest_sitting, digest_stretch, sitting
 from slowwave.ops.fusion import Candidates, Weights, fuse, unite
 from slowwave.ops.names import names
 from slowwave.ops.neighbours import adjacent, shape
-from slowwave.ops.query import QueryAnalysis, analyse, choose_terms, fts_any, speaker_match
+from slowwave.ops.query import QueryAnalysis, analyse, choose_terms, speaker_match
 from slowwave.ops.receipts import mentions
 from slowwave.ops.recur import name_origin, note_name
 from slowwave.records import Engram, Hit, Hits
@@ -171,7 +171,7 @@ class DefaultMemory(TextSystem):
             mean, std = near.mean, near.std
         records, frequency = view.document_frequency(asked.terms)
         terms = choose_terms(asked.terms, frequency, records)
-        lexical = dict(view.lexical(fts_any(terms), self.candidates, cue.want)) if terms else {}
+        lexical = dict(view.lexical(terms, self.candidates, cue.want))
         timely = [n for span in times for n in view.during(*time_range(span), self.candidates, cue.want)]
         found = unite(list(dense), list(lexical), timely)
         rows = view.rows(found, cue.want)
@@ -199,12 +199,13 @@ class DefaultMemory(TextSystem):
         if pool.vector is not None:
             best = view.vectors([pool.rows[place].n for place in order[:10]])
             nearest = max((float(vector @ pool.vector) for vector in best.values()), default=math.nan)
-        known = sum(1 for name in asked.names if view.lexical(fts_phrase(name), 1, Want()))
+        known = sum(1 for name in asked.names if view.lexical([name], 1, Want()))
         return probability(
             Evidence(
                 nearest=nearest,
                 support=support(c.dense, cover(c.lexical, pool.frequency, pool.records)),
                 names=names_known(known, len(asked.names) - known),
+                unknown=_share(pool.frequency.values()),
                 time=float(c.time.max(initial=0.0)),
             )
         )
@@ -307,7 +308,7 @@ def _note_names(night: Night, episodes: Sequence[tuple[int, Engram]], made: Made
         note = next(iter(held.get(name_origin(name), [])), None)
         before: list[Engram] = []
         if note is None and night.since.last:
-            found = night.view.lexical(fts_phrase(name), 50, Want(kinds=("episode",)))
+            found = night.view.lexical([name], 50, Want(kinds=("episode",)))
             known = night.view.engrams([n for n, _ in found]).values()
             before = [engram for engram in known if engram.id not in fresh and mentions(engram, name)]
         note_name(name, by_name[name], before, note, made, night.now)
@@ -319,6 +320,12 @@ def _fade(night: Night, made: Made) -> None:
     due = [engram for engram in night.view.due(night.now, -1) if engram.kind == "episode"]
     made.changes += fade(due, night.now)
     night.progress("fade", len(due), len(due))
+
+
+def _share(counts: Iterable[int]) -> float:
+    """The share of words that occur nowhere."""
+    known = list(counts)
+    return sum(not count for count in known) / len(known) if known else 0.0
 
 
 def _successors_first(view: View, hits: Sequence[Hit]) -> list[Hit]:
@@ -351,11 +358,6 @@ def embedding_text(engram: Engram) -> str:
 def lexical_text(engram: Engram) -> str:
     """What the full-text index reads: who speaks, when, and the text."""
     return f"{engram.speaker or ''} {engram.at.day} {MONTHS[engram.at.month - 1]} {engram.at.year} {engram.text}"
-
-
-def fts_phrase(words: str) -> str:
-    """The full-text query for these words side by side."""
-    return '"' + words.replace('"', " ") + '"'
 
 
 def time_range(span: TimeSpan) -> tuple[int, int]:
