@@ -33,8 +33,8 @@ def main() -> int:
         size = memory.stats(**READER)["bytes_on_disk"] / 1e6
     asked = sum(1 + ("then" in question) for question in dracula.questions())
     out.print(
-        f"[bold]{right} of {asked}[/] answered with a passage that bears them out, in {time.perf_counter() - start:.0f} s. "
-        f"Everything is in {path} ({size:.1f} MB)."
+        f"[bold]{right} of {asked}[/] answered by a passage that bears them out (✓), or rightly by nothing, in "
+        f"{time.perf_counter() - start:.0f} s. Everything is in {path} ({size:.1f} MB)."
     )
     out.print(f'Go on yourself: [cyan]slowwave --db {path} search "Who is Renfield?" --user-id reader[/]')
     return 0 if right else 1

@@ -61,7 +61,7 @@ def test_what_others_wrote_does_not_change_how_rare_a_word_is_here(memory):
     assert sorted(ranked) == sorted(text for text, score in zip(texts, by_hand, strict=True) if score > 0)
     split = next(score for text, score in ranked.items() if "ferry to Split" in text)
     boat = next(score for text, score in ranked.items() if "missed the boat" in text)
-    assert boat == pytest.approx(split, rel=0.2), "both words are in six records here; elsewhere only one of them is common"
+    assert boat == pytest.approx(split, rel=0.2), "equally rare here, not elsewhere"
 
 
 def test_scores_stay_when_others_write_more_of_the_same_length(memory):
