@@ -24,6 +24,7 @@ from slowwave.records import Item
 MARKER = re.compile(r"\s*->->\s*[\d,\s]*$")
 UNDATED = datetime(2024, 1, 1, tzinfo=UTC)  # chats whose first batch names no date begin here
 GAP = timedelta(minutes=1)
+LONGEST = 20_000  # characters of one message that are kept; one of the data set is 348,469 long
 
 
 class Beam(EvidenceBenchmark):
@@ -68,8 +69,9 @@ def read(chat: Path, counts: Counter[str]) -> Conversation:
         for message in (message for turn in batch["turns"] for message in turn):
             at = anchored(message.get("time_anchor")) or at + GAP
             text = MARKER.sub("", message["content"]).strip()
-            session = f"batch {batch['batch_number']}"
-            items.append(Item(text, speaker=message["role"], at=at, session=session, origin=str(message["id"])))
+            counts["messages cut"] += len(text) > LONGEST
+            session, origin = f"batch {batch['batch_number']}", str(message["id"])
+            items.append(Item(text[:LONGEST], speaker=message["role"], at=at, session=session, origin=origin))
     items = [item for item in items if item.text]
     known = {item.origin for item in items}
     questions = []
