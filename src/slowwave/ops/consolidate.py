@@ -123,10 +123,16 @@ def fact_origin(statement: Statement) -> str:
 
 
 def read_facts(engram: Engram) -> list[Statement]:
-    """The statements of a record that are worth a fact of their own."""
+    """The statements of a record that are worth a fact; what stands in quotation marks is somebody else's."""
     if engram.kind != "episode" or len(engram.text) > 4000:
         return []
-    return [found for found in statements(engram.text, engram.speaker) if not found.about_past]
+    return [found for found in statements(unquoted(engram.text), engram.speaker) if not found.about_past]
+
+
+def unquoted(text: str) -> str:
+    """The text with what stands between double quotation marks blanked out; an open quotation goes on to the end."""
+    parts = re.split(r'["“”]', text)
+    return "".join(part if place % 2 == 0 else "." + " " * (len(part) + 1) for place, part in enumerate(parts))
 
 
 def note_fact(

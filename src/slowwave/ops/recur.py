@@ -3,17 +3,44 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 
 from slowwave.ops.consolidate import Made
+from slowwave.ops.names import names
 from slowwave.ops.words import sentences
 from slowwave.records import Change, Engram, Link, Scope
 from slowwave.store.ids import new_id
 
 FEWEST = 3  # records, of at least two sessions, from which a name counts as recurring
+_LOWER = re.compile(r"(?<![\w'’-])[a-z][\w'’-]{2,}")
+_TITLES = "Mr|Mrs|Ms|Dr|Prof|Miss|Madam|Professor|Count|Lord|Lady|Sir|Herr|Captain|Old|The|Poor"
+_HONORIFIC = re.compile(rf"^(?:{_TITLES})\.?\s+")
+    r"^(?:Mr|Mrs|Ms|Dr|Prof|Miss|Madam|Professor|Count|Lord|Lady|Sir|Herr|Captain|Old|The|Poor)\.?\s+"
+)
+_NAMELIKE = re.compile(r"[A-Z][\w'’.&-]*(?: (?:of|the|de|da|di|van|von|der|du|la|le|and|[A-Z0-9][\w'’.&-]*))*")
 GROWTH = 2  # a note is written anew when its name has come up this many times as often
 MOST_TIES = 20  # ties from one note that one night makes
+
+
+def by_name(episodes: Sequence[Engram], voices: Iterable[str]) -> dict[str, list[Engram]]:
+    """Names and the episodes that speak of them; without those who speak themselves, titles, and everyday words.
+
+    voices  the speakers of the scope: what is said about them is found by who speaks
+    """
+    known = [word for voice in voices for word in [voice, *voice.split()]]
+    everyday = {word for engram in episodes for word in _LOWER.findall(engram.text)}
+    found: dict[str, list[Engram]] = {}
+    for engram in episodes:
+        for name in {_HONORIFIC.sub("", name) for name in names(engram.text)}:
+            if (
+                2 < len(name) <= 60
+                and _NAMELIKE.fullmatch(name)
+                and name.lower() not in everyday
+                and not any(voice.startswith(name) or name.endswith(voice) for voice in known)
+            ):
+                found.setdefault(name, []).append(engram)
+    return found
 
 
 def name_origin(name: str) -> str:
@@ -29,6 +56,10 @@ def note_name(
     fresh  records of this night that speak of it; `older` those from before (a sample)
     held   the note that there is
     """
+    if held is not None:  # a night that looks again must not count again
+        fresh = [engram for engram in fresh if engram.recorded > held.recorded]
+        if not fresh:
+            return
     spoken = sorted([*older, *fresh], key=lambda engram: (engram.at, engram.id))
     count = len(fresh) + (int(held.attrs["mentions"]) if held else len(older))
     if held is not None and count < GROWTH * int(held.attrs["mentions"]):

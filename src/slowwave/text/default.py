@@ -21,19 +21,16 @@ from slowwave.ops.calibration import (
     support,
 )
 from slowwave.ops.closeness import time_closeness
-from slowwave.ops.consolidate import Made, compare_with_older, fact_origin, fade, note_fact, read_facts
+from slowwave.ops.consolidate import Made
 from slowwave.ops.dates import TimeSpan, describe, find_times
-from slowwave.ops.digest import STRETCH, digest_sitting, digest_stretch, sittings
 from slowwave.ops.fusion import Candidates, Weights, fuse, unite
-from slowwave.ops.names import names
 from slowwave.ops.neighbours import adjacent, shape
 from slowwave.ops.query import QueryAnalysis, analyse, choose_terms, speaker_match
-from slowwave.ops.receipts import mentions
-from slowwave.ops.recur import name_origin, note_name
 from slowwave.records import Engram, Hit, Hits
 from slowwave.store.base import Cursor, Index, Row, View, Want
 from slowwave.store.clock import EPOCH, to_micros
 from slowwave.text.base import Cue, Dream, Night, TextSystem, batches
+from slowwave.text.night import compare_all, digest, note_names, weaken, write_facts
 
 # English whatever the locale, because the encoder and the stemmer are
 MONTHS = "January February March April May June July August September October November December".split()  # noqa: SIM905
@@ -41,8 +38,6 @@ MONTHS = "January February March April May June July August September October No
 Vector = NDArray[np.float32]
 GATHERED = ("summary", "note")
 PAGE = 2048  # records read at once by a night
-NEAREST = 5  # older records that a new one is compared with
-ALIKE = 0.35  # cosine from the scope's centre below which two records are not compared
 SUPERSEDED = 1.5  # what a superseded record loses where the question is about the present
 FADED = 0.15  # what each halving of its strength costs a record
 DIALOGUE = 2  # voices up to which a scope is a dialogue
@@ -50,7 +45,6 @@ RECENT, RECENT_DAYS = (
     0.8,
     14,
 )  # what the newest record gains where the question is how things stand, and how long it lasts
-MOST_NAMES = 200  # names that one night looks at
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,105 +215,17 @@ class DefaultMemory(TextSystem):
             seen = page[-1][0]
             episodes += [(n, engram) for n, engram in page if engram.attrs.get("by") != "sleep"]
             night.progress("read", len(episodes), len(episodes))
-        _compare(night, episodes, made)
-        _write_facts(night, [engram for _, engram in episodes], made)
-        _digest(night, episodes, open_, made)
-        _note_names(night, episodes, made)
-        _fade(night, made)
+        compare_all(night, episodes, made)
+        write_facts(night, [engram for _, engram in episodes], made)
+        digest(night, episodes, open_, made)
+        note_names(night, episodes, made)
+        weaken(night, made)
         engrams = made.engrams
         index: dict[str, Index] = {}
         for part in batches(engrams, 256):
             index |= self.index(part, [made.contents[engram.id] for engram in part], night.embedder)
             night.progress("index", len(index), len(engrams))
         return Dream(tuple(made.changes), index, Cursor(seen, {"open": open_}))
-
-
-def _compare(night: Night, episodes: Sequence[tuple[int, Engram]], made: Made) -> None:
-    """Fold repeats, supersede old values, tie what comes back; each new record against its nearest older ones."""
-    folded: set[str] = set()
-    for part in batches(episodes, 256):
-        near = night.view.nearest_older([n for n, _ in part], NEAREST)
-        wanted = {m for pairs in near.values() for m, cosine in pairs if cosine >= ALIKE}
-        older = {m: engram for m, engram in night.view.engrams(sorted(wanted)).items() if engram.retired is None}
-        for n, engram in part:
-            pairs = [(older[m], cosine) for m, cosine in near.get(n, []) if m in older and older[m].id not in folded]
-            for change in compare_with_older(engram, pairs, night.now):
-                made.changes.append(change)
-                if change.verb in ("merge", "supersede"):
-                    folded.add(change.id)
-        night.progress("compare", min(len(episodes), 256), len(episodes))
-
-
-def _write_facts(night: Night, episodes: Sequence[Engram], made: Made) -> None:
-    """Facts with their validity, by subject and attribute."""
-    half_life = float(night.params.get("half_life_days", 30.0))
-    for part in batches(episodes, 256):
-        said = [(statement, engram) for engram in part for statement in read_facts(engram)]
-        held = night.view.find_origin(sorted({fact_origin(statement) for statement, _ in said}))
-        for fact in (change.engram for change in made.changes):
-            if fact is not None and fact.kind == "fact":
-                held.setdefault(fact.origin or "", []).append(fact)
-        for statement, engram in said:
-            facts = held.setdefault(fact_origin(statement), [])
-            note_fact(statement, engram, facts, made, night.now, half_life)
-
-
-def _digest(night: Night, episodes: Sequence[tuple[int, Engram]], open_: dict[str, list[str]], made: Made) -> None:
-    """Summaries of sittings, and of eight summaries as soon as there are eight, on every level."""
-    said = [(n, engram) for n, engram in episodes if engram.kind == "episode"]
-    numbers = {engram.id: n for n, engram in said}
-    groups = list(sittings([engram for _, engram in said]))
-    for done, group in enumerate(groups):
-        stored = night.view.vectors([numbers[engram.id] for engram in group])
-        vectors = {engram.id: stored[numbers[engram.id]] for engram in group if numbers[engram.id] in stored}
-        id_ = digest_sitting(group, vectors, made, night.now)
-        if id_ is not None:
-            open_.setdefault("1", []).append(id_)
-        night.progress("summarise", done + 1, len(groups))
-    level = 1
-    while len(open_.get(str(level), [])) >= STRETCH:
-        ids = open_[str(level)][:STRETCH]
-        open_[str(level)] = open_[str(level)][STRETCH:]
-        known = {engram.id: engram for engram in made.engrams} | night.view.get(ids)
-        parts = sorted(
-            (known[id_] for id_ in ids if id_ in known and known[id_].retired is None),
-            key=lambda engram: (engram.at, engram.id),
-        )
-        id_ = digest_stretch(parts, level + 1, made, night.now) if len(parts) > 1 else None
-        if id_ is not None:
-            open_.setdefault(str(level + 1), []).append(id_)
-        if len(open_[str(level)]) < STRETCH:
-            level += 1
-
-
-def _note_names(night: Night, episodes: Sequence[tuple[int, Engram]], made: Made) -> None:
-    """Notes on the names that recur, most spoken of first."""
-    by_name: dict[str, list[Engram]] = {}
-    voices = [word for speaker in night.view.speakers() for word in [speaker, *speaker.split()]]
-    for _, engram in episodes:
-        if engram.kind == "episode":
-            for name in names(engram.text):
-                if 2 < len(name) <= 60 and not any(voice.startswith(name) for voice in voices):
-                    by_name.setdefault(name, []).append(engram)
-    chosen = sorted(by_name, key=lambda name: (-len(by_name[name]), name))[:MOST_NAMES]
-    held = night.view.find_origin([name_origin(name) for name in chosen])
-    fresh = {engram.id for _, engram in episodes}
-    for done, name in enumerate(chosen):
-        note = next(iter(held.get(name_origin(name), [])), None)
-        before: list[Engram] = []
-        if note is None and night.since.last:
-            found = night.view.lexical([name], 50, Want(kinds=("episode",)))
-            known = night.view.engrams([n for n, _ in found]).values()
-            before = [engram for engram in known if engram.id not in fresh and mentions(engram, name)]
-        note_name(name, by_name[name], before, note, made, night.now)
-        night.progress("link", done + 1, len(chosen))
-
-
-def _fade(night: Night, made: Made) -> None:
-    """Weaken what was not used: only records whose next halving is due are visited."""
-    due = [engram for engram in night.view.due(night.now, -1) if engram.kind == "episode"]
-    made.changes += fade(due, night.now)
-    night.progress("fade", len(due), len(due))
 
 
 def _share(counts: Iterable[int]) -> float:
@@ -417,4 +323,8 @@ def _why(channels: Mapping[str, float], asked: QueryAnalysis, times: Sequence[Ti
         parts.append(f"said by {' or '.join(asked.speakers)}")
     if channels.get("time", 0) > 0.5 and times:
         parts.append(f"of {describe(times[0])}")
+    if channels.get("recent", 0) > 0.4:
+        parts.append("among the last said before then")
+    if channels.get("superseded", 0) < 0:
+        parts.append("but no longer so")
     return "; ".join(parts) or "the nearest there is"
