@@ -16,8 +16,6 @@ FEWEST = 3  # records, of at least two sessions, from which a name counts as rec
 _LOWER = re.compile(r"(?<![\w'’-])[a-z][\w'’-]{2,}")
 _TITLES = "Mr|Mrs|Ms|Dr|Prof|Miss|Madam|Professor|Count|Lord|Lady|Sir|Herr|Captain|Old|The|Poor"
 _HONORIFIC = re.compile(rf"^(?:{_TITLES})\.?\s+")
-    r"^(?:Mr|Mrs|Ms|Dr|Prof|Miss|Madam|Professor|Count|Lord|Lady|Sir|Herr|Captain|Old|The|Poor)\.?\s+"
-)
 _NAMELIKE = re.compile(r"[A-Z][\w'’.&-]*(?: (?:of|the|de|da|di|van|von|der|du|la|le|and|[A-Z0-9][\w'’.&-]*))*")
 GROWTH = 2  # a note is written anew when its name has come up this many times as often
 MOST_TIES = 20  # ties from one note that one night makes
