@@ -171,7 +171,7 @@ def _bookmarks(path: Path, home: Callable[[Mapping[str, Any]], Scope]) -> list[B
         header = json.loads(handle.readline())
     marks: Sequence[Mapping[str, Any]] = header.get("bookmarks", ())
     return [
-        Bookmark(home(mark["scope"]), str(mark["system"]), mark["last"], int(mark["seen"]), dict(mark["state"]))
+        Bookmark(home(mark["scope"]), str(mark["system"]), str(mark["last"]), int(mark["seen"]), dict(mark["state"]))
         for mark in marks
     ]
 

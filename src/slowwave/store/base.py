@@ -182,7 +182,7 @@ class Bookmark:
 
     scope: Scope
     system: str
-    last: str | None
+    last: str
     seen: int
     state: Mapping[str, Any]
 

@@ -79,5 +79,6 @@ def bookmarks(view: SqliteView) -> list[Bookmark]:
         bounds = [*part_values, row[1]]
         count = view.store.read(f"SELECT count(*) FROM {TABLES} WHERE {part} AND e.n <= ?", bounds)[0][0]
         last = view.store.read(f"SELECT e.id FROM {TABLES} WHERE {part} AND e.n <= ? ORDER BY e.n DESC LIMIT 1", bounds)
-        out.append(Bookmark(own, row[0], last[0][0] if last else None, count, json.loads(row[2])))
+        if last:
+            out.append(Bookmark(own, row[0], last[0][0], count, json.loads(row[2])))
     return out

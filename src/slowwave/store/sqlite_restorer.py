@@ -148,7 +148,7 @@ class Restorer(Writer):
     def _mark(self, mark: Bookmark) -> None:
         """Go on sleeping where the other file was, if this one holds what it had seen and nothing else."""
         scope = self._scope_number(mark.scope)
-        if mark.last is None or self.so_far.names:
+        if self.so_far.names:
             return
         n = self._number(mark.last)
         part, values = scope_sql(mark.scope)
