@@ -6,7 +6,7 @@ import re
 import pytest
 
 from slowwave.bench import BENCHMARKS
-from slowwave.bench.base import Benchmark, machine, versions
+from slowwave.bench.base import Benchmark, as_json, machine, versions
 from slowwave.bench.datasets import data_root
 from slowwave.bench.metrics import interval
 from slowwave.bench.peer_table import better, peer_lines
@@ -67,7 +67,14 @@ def test_the_command_names_what_was_asked():
     assert (
         BENCHMARKS["locomo"](seed=3, sleep=False, out="x.json").command() == "slowwave bench locomo --seed 3 --no-sleep"
     )
-    assert BENCHMARKS["sleep"](sizes=(10, 20)).command() == "slowwave bench sleep --sizes 10 20"
+    assert BENCHMARKS["sleep"](sizes=(10, 20)).command() == "slowwave bench sleep --sizes 10,20"
+
+
+def test_a_written_result_reads_back_as_it_was():
+    result = {"a": {"mean": 0.5, "low": None}, "b": [1, 2], "c": {"d": {"e": "x {y}\n z", "f": []}, "g": {}}}
+    shown = as_json(result)
+    assert json.loads(shown) == result
+    assert ' "a": {"mean": 0.5, "low": null},' in shown.splitlines()
 
 
 def test_a_result_names_what_it_was_measured_with():

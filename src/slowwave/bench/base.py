@@ -6,6 +6,7 @@ import inspect
 import json
 import os
 import platform
+import re
 import sqlite3
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
@@ -77,7 +78,7 @@ class Benchmark(ABC):
         }
         if self.out is not None:
             self.out.parent.mkdir(parents=True, exist_ok=True)
-            self.out.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+            self.out.write_text(as_json(result), encoding="utf-8")
         return result
 
     def settings(self) -> dict[str, Any]:
@@ -99,8 +100,21 @@ class Benchmark(ABC):
             if isinstance(value, bool):
                 words.append(f"--{flag}" if value else f"--no-{flag}")
             else:
-                words += [f"--{flag}", *map(str, value if isinstance(value, (list, tuple)) else [value])]
+                many = isinstance(value, (list, tuple))
+                words += [f"--{flag}", ",".join(map(str, value)) if many else str(value)]
         return " ".join(words)
+
+
+def as_json(result: Result) -> str:
+    """Indented JSON, but an innermost object or list on one line: a mean with its interval is one thing to read."""
+    text = json.dumps(result, indent=1, ensure_ascii=False)
+    for inner in (r"(\{)\n([^{}\[\]]*)(\})", r"(\[)\n([^{}\[\]]*)(\])"):
+        text = re.sub(inner, _on_one_line, text)
+    return text + "\n"
+
+
+def _on_one_line(found: re.Match[str]) -> str:
+    return found[1] + re.sub(r"\s*\n\s*", " ", found[2]).strip() + found[3]
 
 
 def versions() -> dict[str, str]:
@@ -124,7 +138,7 @@ def machine() -> dict[str, Any]:
     if info.is_file():
         lines = info.read_text(encoding="utf-8", errors="replace").splitlines()
         model = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), model)
-    out: dict[str, Any] = {"cores": cores, "cpu": model, "system": platform.platform()}
+    out: dict[str, Any] = {"cores": cores, "cpu": model, "system": f"{platform.system()} {platform.machine()}"}
     if hasattr(os, "getloadavg"):
         out["load_at_end"] = round(os.getloadavg()[0], 2)
     return out
