@@ -46,6 +46,7 @@ from slowwave.store import open_store
 from slowwave.store.base import Entry, Operation, Store, View, Want
 from slowwave.store.clock import parse_moment
 from slowwave.store.filters import parse
+from slowwave.store.forks import guard
 from slowwave.store.ids import content_key, new_id
 from slowwave.text import resolve_system
 from slowwave.text.base import Cue, Night, TextSystem, batches, no_progress
@@ -120,7 +121,7 @@ class Memory:
             cache_mb=cache_mb,
         )
         self._uses: dict[Scope, dict[str, tuple[datetime, float, datetime | None]]] = {}
-        self._lock = threading.Lock()
+        self._lock = guard(threading.Lock())
         self._model_checked = False
 
     # -- write

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from slowwave.records import Scope
+from slowwave.store import forks
 from slowwave.store.vectors import ExactIndex, Found, VectorDtype, decode
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ class VectorCache:
         self.store = store
         self.cache_bytes = cache_mb << 20
         self._held: OrderedDict[Scope, _Held] = OrderedDict()
-        self.lock = threading.Lock()
+        self.lock = forks.guard(threading.Lock())
 
     def nearest(self, scope: Scope, query: NDArray[np.float32], k: int, allowed: NDArray[np.int64] | None) -> Found:
         """The k nearest among the scope's vectors."""
@@ -185,7 +186,7 @@ def _centred(vectors: NDArray[np.float32], centre: NDArray[np.float32]) -> NDArr
     return np.asarray(moved / np.maximum(np.linalg.norm(moved, axis=1, keepdims=True), 1e-6), dtype=np.float32)
 
 
-_stemmer_lock = threading.Lock()
+_stemmer_lock = forks.guard(threading.Lock())
 _stemmer: sqlite3.Connection | None = None
 
 

@@ -23,6 +23,7 @@ from slowwave.errors import (
     StoreFullError,
     StoreReadOnlyError,
 )
+from slowwave.store import forks
 from slowwave.store.migrations import APPLICATION_ID, STEPS, VERSION
 from slowwave.store.sql_filters import sw_contains, sw_icontains
 
@@ -83,7 +84,6 @@ class Connections:
         self.timeout_seconds = timeout_seconds
         self.durable = durable
         self._write_lock = threading.RLock()
-        self._guards: list[threading.Lock] = []
         self._open: list[_Held] = []
         self._local = threading.local()
         self._shared: _Held | None = None
@@ -118,10 +118,6 @@ class Connections:
             held = self._held()
             with held.lock:
                 return held.connection.execute(sql, values).fetchall()
-
-    def guard(self, lock: threading.Lock) -> None:
-        """Hold this lock too while the process forks; whoever holds it may read, but not the other way round."""
-        self._guards.append(lock)
 
     @contextmanager
     def write(self) -> Iterator[sqlite3.Connection]:
@@ -290,39 +286,26 @@ class Connections:
 
 
 _EVERY: weakref.WeakSet[Connections] = weakref.WeakSet()
-_stopped: list[Any] = []
 
 
-def _before_fork() -> None:
-    """Let every statement come to its end, and begin none."""
+def _locks() -> list[Any]:
+    """Let every statement come to its end, and begin none, while the process forks."""
     every = list(_EVERY)
-    locks: list[Any] = [lock for one in every for lock in one._guards]
-    locks += [one._write_lock for one in every]
-    locks += [held.lock for one in every for held in list(one._open)]
-    for lock in locks:
-        lock.acquire()
-        _stopped.append(lock)
+    return [*(one._write_lock for one in every), *(held.lock for one in every for held in list(one._open))]
 
 
-def _after_fork() -> None:
-    while _stopped:
-        _stopped.pop().release()
-
-
-def _after_fork_in_child() -> None:
-    """Close what was inherited, at once: SQLite's locks stay with the parent, but its bookkeeping of them is copied, so
-    that a child which went on with it would write to a log that the parent may delete."""
+def _close_inherited() -> None:
+    """In a forked child: SQLite's locks stay with the parent, but its bookkeeping of them is copied, so that a child
+    which went on with an inherited connection would write to a log that the parent may delete."""
     for one in list(_EVERY):
         for held in one._open:
             with suppress(sqlite3.Error):
                 held.connection.close()
         one._open.clear()
         one._local = threading.local()
-    _after_fork()
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(before=_before_fork, after_in_parent=_after_fork, after_in_child=_after_fork_in_child)
+forks.at_fork(_locks, _close_inherited)
 
 
 def _statements(script: str) -> Iterator[str]:

@@ -12,9 +12,11 @@ import os
 import threading
 import time
 
+from slowwave.store import forks
+
 ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 LENGTH = 26
-_lock = threading.Lock()
+_lock = forks.guard(threading.Lock())
 _last = 0
 
 
@@ -31,12 +33,11 @@ def new_id() -> str:
 
 def _after_fork() -> None:
     """A child counts on from a number of its own, and not from its parent's."""
-    global _lock, _last
-    _lock, _last = threading.Lock(), 0
+    global _last
+    _last = 0
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
+forks.at_fork(list, _after_fork)
 
 
 def content_key(text: str, kind: str, speaker: str | None, origin: str | None, at: int | None, nth: int) -> bytes:

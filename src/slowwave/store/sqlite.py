@@ -53,7 +53,6 @@ class SqliteStore(Store):
         self._named: tuple[str, int] | None = None
         self._connections = Connections(path, readonly, timeout_seconds, durable)
         self._cache = VectorCache(self, cache_mb)
-        self._connections.guard(self._cache.lock)
         if not readonly and erasure.is_open(self._connections):
             erasure.compact(self._connections)  # an erasure was cut short, or somebody was reading then
 
