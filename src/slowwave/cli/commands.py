@@ -94,7 +94,8 @@ def opened(args: Args, create: bool = False) -> Iterator[Memory]:
     path = Path(getattr(args, "db", None) or default_path()).expanduser()
     if not create and not path.exists():
         raise NotFoundError(f"there is no memory at {path}; put something in with slowwave add, or name it with --db")
-    with Memory(path, **given(args, Memory)) as memory:
+    chosen = {name: value for name, value in given(args, Memory).items() if name != "path"}  # of import and export
+    with Memory(path, **chosen) as memory:
         yield memory
 
 

@@ -138,7 +138,7 @@ class Restorer(Writer):
     def _follow(self, n: int, entry: Entry) -> bool:
         """Set what the line sets, if the record is as the line found or left it; else the line is set aside."""
         names = [name for name in entry.after if name in STATE]
-        held = self._fields(n, names)
+        held = self._fields(n, names) if names else {}
         before, after = pack_fields(entry.before), pack_fields(entry.after)
         if any(held[name] != before.get(name) for name in names) and any(held[name] != after[name] for name in names):
             return False

@@ -1,0 +1,387 @@
+"""The command line: every command for people and as JSON, its examples true, its errors short, its exit codes kept."""
+
+from __future__ import annotations
+
+import inspect
+import io
+import json
+import os
+import pty
+import re
+import shlex
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from slowwave.cli import main, parser
+from slowwave.cli.arguments import given, options, told
+from slowwave.cli.commands import COMMANDS
+from slowwave.cli.page import Page
+from slowwave.memory import Memory
+
+SLOWWAVE = [sys.executable, "-m", "slowwave"]
+
+
+@pytest.fixture(autouse=True)
+def env(tmp_path, monkeypatch):
+    """A file of its own, the fake embedder, and no scope but what the command line says."""
+    for name in list(os.environ):
+        if name.startswith("SLOWWAVE_"):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("SLOWWAVE_DB", str(tmp_path / "memory.db"))
+    monkeypatch.setenv("SLOWWAVE_EMBED_MODEL", "fake")
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def run(capsys):
+    """Runs a command in this process: (exit code, standard output, standard error)."""
+
+    def call(*words):
+        code = main([str(word) for word in words])
+        out, err = capsys.readouterr()
+        return code, out, err
+
+    return call
+
+
+@pytest.fixture
+def values(run):
+    """Runs a command with --json: the document; the command must succeed."""
+
+    def call(*words):
+        code, out, err = run(*words, "--json")
+        assert (code, err) == (0, "")
+        return json.loads(out)
+
+    return call
+
+
+@pytest.fixture
+def lived(values):
+    """Two statements of Ana's, the ids of them."""
+    lisbon = values("add", "I live in Lisbon", "--at", "2023-01-01", "--speaker", "Ana", "--user-id", "ana")
+    porto = values("add", "I live in Porto", "--at", "2024-01-01", "--speaker", "Ana", "--user-id", "ana")
+    return [lisbon["results"][0]["id"], porto["results"][0]["id"]]
+
+
+def process(*words, **options):
+    """Runs the real command in a process of its own."""
+    return subprocess.run([*SLOWWAVE, *words], capture_output=True, text=True, check=False, timeout=60, **options)
+
+
+# -- the main path, as people run it
+
+
+def test_the_main_path_in_processes_of_its_own():
+    added = process("add", "I live in Lisbon", "--at", "2023-01-01", "--speaker", "Ana", "--user-id", "ana")
+    assert (added.returncode, added.stderr) == (0, "")
+    assert added.stdout.startswith("ADD ")
+    assert process("add", "-", "--user-id", "ana", input="I like tea\n").stdout.endswith("I like tea\n")
+    found = process("search", "Where does Ana live?", "--threshold", "0", "--user-id", "ana")
+    assert "2023-01-01  Ana: I live in Lisbon" in found.stdout
+    process("add", "I live in Porto", "--at", "2024-01-01", "--speaker", "Ana", "--user-id", "ana")
+    dry, night = process("sleep", "--dry-run", "--user-id", "ana"), process("sleep", "--user-id", "ana")
+    assert "“I live in Lisbon”" in dry.stdout
+    assert "would change: " in dry.stdout
+    assert "changed: " in night.stdout
+    op = night.stdout.split()[-1]
+    assert "undone: " in process("undo", op, "--user-id", "ana").stdout
+    assert process("stats", "--user-id", "ana").stdout.startswith("scope ")
+    assert "\x1b" not in found.stdout + dry.stdout + night.stdout
+
+
+def test_help_and_stats_load_neither_onnxruntime_nor_rich():
+    process("add", "I live in Lisbon", "--user-id", "ana")
+    for words in (["--help"], ["stats", "--user-id", "ana"], ["list", "--user-id", "ana"]):
+        code = f"import sys; from slowwave.cli import main; main({words!r}); print(*sys.modules, file=sys.stderr)"
+        loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stderr.split()
+        assert not {"onnxruntime", "rich", "tokenizers", "dateparser", "torch"} & set(loaded)
+
+
+def test_a_broken_pipe_is_quiet():
+    for n in range(3):
+        process("add", " ".join(["word"] * 20_000), "--origin", str(n), "--user-id", "ana")
+    reader = f"{shlex.join(SLOWWAVE)} list --user-id ana | head -c 1"
+    done = subprocess.run(["bash", "-c", f"set -o pipefail; {reader}"], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_an_interrupt_ends_with_130_and_a_word():
+    code = "import slowwave.cli.commands as c, slowwave.cli as m, time, sys; "
+    code += "c.COMMANDS['scopes'] = c.Command('scopes', '', '', lambda p: None, lambda a: time.sleep(60)); "
+    code += "print('ready', flush=True); sys.exit(m.main(['scopes']))"
+    started = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert started.stdout is not None
+    assert started.stdout.readline() == "ready\n"
+    time.sleep(0.3)
+    started.send_signal(signal.SIGINT)
+    out, err = started.communicate(timeout=30)
+    assert (started.returncode, out, err) == (130, "", "slowwave: interrupted\n")
+
+
+# -- every command
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_shows_an_example_that_is_true(name, run, values, lived, tmp_path):
+    code, out, _ = run(name, "--help")
+    assert code == 0
+    example = COMMANDS[name].example
+    assert f"example:\n  {example}" in out
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "notes" / "Porto.md").write_text("Ana lives in Porto.\n", "utf-8")
+    words = [{"ID": lived[0], "OTHER": lived[1]}.get(word, word) for word in shlex.split(example)]
+    assert words[0] == "slowwave"
+    code, out, err = run(*words[1:])
+    assert (code, err) == (0, "")
+    assert out
+
+
+CALLS = {
+    "add": ["hello", "--attrs", '{"mood": "glad"}', "--kind", "note"],
+    "search": ["where", "does", "Ana", "live", "--top-k", "1", "--threshold", "0", "--filters", '{"speaker": "Ana"}'],
+    "context": ["Ana", "--max-tokens", "500", "--threshold", "0", "--kinds", "episode,fact"],
+    "sleep": [],
+    "undo": [],
+    "log": ["--limit", "1", "--verb", "add"],
+    "list": ["--limit", "1", "--newest-first", "--retired"],
+    "get": ["ID"],
+    "history": ["ID"],
+    "update": ["ID", "--until", "2024-01-01"],
+    "link": ["ID", "causes", "OTHER", "--weight", "0.5"],
+    "forget": ["ID", "--reason", "test"],
+    "erase": ["--all", "--yes"],
+    "import": ["Porto.md", "--dry-run"],
+    "export": ["ana.jsonl"],
+    "stats": [],
+    "scopes": [],
+    "rebuild": [],
+    "reembed": ["fake"],
+    "check": [],
+    "systems": [],
+    "atlas": ["--form", "survey"],
+    "reproduce": [],
+    "bench": [],
+}
+NO_MEMORY = {"systems", "atlas", "reproduce", "bench"}
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_gives_one_json_document(name, values, lived, tmp_path):
+    (tmp_path / "Porto.md").write_text("Ana lives in Porto.\n", "utf-8")
+    words = [{"ID": lived[0], "OTHER": lived[1]}.get(word, word) for word in CALLS[name]]
+    assert isinstance(values(name, *words, *([] if name in NO_MEMORY else ["--user-id", "ana"])), dict)
+
+
+def test_a_parameter_of_memory_is_an_option_of_its_command(run):
+    for name, method in (("add", "add"), ("search", "search"), ("import", "import_"), ("erase", "erase")):
+        shown = run(name, "--help")[1]
+        asked = set(re.findall(r"--([a-z-]+)", shown))
+        for parameter in inspect.signature(getattr(Memory, method)).parameters.values():
+            if parameter.kind is parameter.KEYWORD_ONLY and parameter.name != "progress":
+                assert parameter.name.replace("_", "-") in asked
+    assert "(default: 10)" in run("search", "--help")[1]
+
+
+def test_options_are_read_off_signatures_of_every_kind():
+    from slowwave.cli.arguments import Parser
+
+    def function(*, n: int = 3, names: tuple[str, ...] = ("a",), fast: bool = True, at: str | None = None) -> None:
+        """Does.
+
+        n      how many,
+               in all
+        names  which
+        """
+
+    own = Parser(prog="x")
+    options(own, function)
+    assert told(function) == {"n": "how many, in all", "names": "which"}
+    assert given(own.parse_args([]), function) == {}
+    args = own.parse_args(["--n", "1_000", "--names", "b,c", "--no-fast"])
+    assert given(args, function) == {"n": 1000, "names": ["b", "c"], "fast": False}
+
+
+def test_get_follows_log_and_history_show_texts_before_and_after(run, values, lived):
+    values("update", lived[0], "I lived in Lisbon", "--user-id", "ana")
+    code, out, _ = run("history", lived[0], "--user-id", "ana")
+    assert code == 0
+    assert "“I live in Lisbon” → “I lived in Lisbon”" in out
+    op = values("log", "--user-id", "ana")["results"][0]["op"]
+    assert "corrected by hand" in run("log", op, "--user-id", "ana")[1]
+    assert values("get", lived[0], "--user-id", "ana")["retired_why"] == "corrected"
+
+
+def test_add_takes_a_file_and_says_what_is_wrong_with_it(run, values, tmp_path):
+    (tmp_path / "a.txt").write_text("from a file\n", "utf-8")
+    assert values("add", "--file", "a.txt", "--user-id", "ana")["results"][0]["memory"] == "from a file"
+    (tmp_path / "b.txt").write_bytes(b"\xff\xfe\x00")
+    for words, said in (
+        (["--file", "b.txt"], "not UTF-8"),
+        (["--file", "c.txt"], "c.txt"),
+        (["text", "--file", "a.txt"], "both"),
+    ):
+        code, out, err = run("add", *words, "--user-id", "ana")
+        assert (code, out) == (1, "")
+        assert said in err
+        assert "Traceback" not in err
+
+
+def test_standard_input_is_added_whole(values, monkeypatch):
+    stdin = io.TextIOWrapper(io.BytesIO("zwei\nZeilen ö".encode()))
+    monkeypatch.setattr(sys, "stdin", stdin)
+    assert values("add", "-", "--user-id", "ana")["results"][0]["memory"] == "zwei\nZeilen ö"
+
+
+def test_the_scope_comes_from_options_before_or_after_the_command_or_the_environment(values, monkeypatch):
+    values("--user-id", "ana", "add", "one")
+    values("add", "two", "--user-id", "ana", "--run-id", "r1")
+    monkeypatch.setenv("SLOWWAVE_USER_ID", "ana")
+    assert len(values("list")["results"]) == 2
+    assert len(values("list", "--run-id", "r1")["results"]) == 1
+    assert len(values("list", "--user-id", "bob")["results"]) == 0
+
+
+def test_import_and_export_make_a_round(run, values, lived, tmp_path):
+    assert values("export", "ana.jsonl", "--user-id", "ana")["records"] == 2
+    code, out, _ = run("import", "ana.jsonl", "--db", "other.db", "--user-id", "ana")
+    assert code == 0
+    assert "2  added" in out
+    found = values("list", "--db", "other.db", "--user-id", "ana")["results"]
+    assert [record["id"] for record in found] == lived
+    assert values("export", "notes", "--format", "markdown", "--user-id", "ana")["records"] == 2
+
+
+def test_reembed_changes_the_model_and_says_how_to_go_on(run, lived, monkeypatch):
+    monkeypatch.delenv("SLOWWAVE_EMBED_MODEL")
+    code, out, _ = run("reembed", "fake", "--user-id", "ana")
+    assert code == 0
+    assert "SLOWWAVE_EMBED_MODEL=fake" in out
+
+
+# -- errors
+
+
+def test_errors_are_one_line_with_exit_code_1_and_no_traceback(run, lived):
+    for words in (
+        ["get", "nothing", "--user-id", "ana"],
+        ["list"],
+        ["list", "--user-id", "ana", "--db", "/nowhere/x.db"],
+        ["undo", "nothing", "--user-id", "ana"],
+        ["list", "--user-id", "ana", "--filters", '{"a": {"like": 1}}'],
+        ["search", "x", "--at", "soon", "--user-id", "ana"],
+        ["atlas", "nosuchsystem"],
+        ["reproduce", "nosuchproof"],
+    ):
+        code, out, err = run(*words)
+        assert (code, out) == (1, "")
+        assert err.startswith("slowwave: ")
+        assert err.count("\n") == 1
+        code, out, err = run(*words, "--json")
+        assert (code, err) == (1, "")
+        error = json.loads(out)["error"]
+        assert error["type"].endswith("Error")
+        assert error["message"]
+
+
+def test_a_wrong_command_line_is_2_with_the_way_to_help(run):
+    for words in ([], ["bogus"], ["list", "--bogus"], ["list", "--limit", "x"], ["list", "--filters", "{"], ["get"]):
+        code, out, err = run(*words)
+        assert (code, out) == (2, "")
+        assert "--help" in err
+        code, out, err = run(*words, "--json")
+        assert (code, err) == (2, "")
+        assert json.loads(out)["error"]["type"] == "UsageError"
+
+
+def test_a_read_makes_no_file(run, tmp_path):
+    assert run("list", "--user-id", "ana")[0] == 1
+    assert not (tmp_path / "memory.db").exists()
+
+
+def test_erase_asks_before_it_does(run, values, lived):
+    code, _, err = run("erase", "--all", "--user-id", "ana")
+    assert (code, "--yes" in err) == (1, True)
+    assert len(values("list", "--user-id", "ana")["results"]) == 2
+    receipt = values("erase", "--all", "--yes", "--user-id", "ana")
+    assert receipt["clean"] is True
+    assert values("list", "--user-id", "ana", "--retired")["results"] == []
+
+
+def test_check_ends_with_1_when_something_is_wrong(run, values, lived, monkeypatch):
+    assert values("check") == {"problems": []}
+    monkeypatch.setattr(Memory, "check", lambda self: ["a fault"])
+    assert run("check")[:2] == (1, "a fault\n")
+
+
+# -- the terminal
+
+
+def on_terminal(*words, answer=b"", **env):
+    """Runs the command on a pseudo-terminal: (exit code, what was shown)."""
+    pid, terminal = pty.fork()
+    if not pid:
+        os.environ.update({"TERM": "xterm-256color", "COLUMNS": "100", **env})
+        os.execv(sys.executable, [*SLOWWAVE, *words])
+    shown = b""
+    if answer:
+        while b"[y/N]" not in shown:
+            shown += os.read(terminal, 4096)
+        os.write(terminal, answer)
+    while True:
+        try:
+            part = os.read(terminal, 4096)
+        except OSError:
+            break
+        if not part:
+            break
+        shown += part
+    os.close(terminal)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), shown.decode()
+
+
+def test_a_terminal_gets_colours_unless_no_color_is_set(lived):
+    code, shown = on_terminal("list", "--user-id", "ana")
+    assert code == 0
+    assert "\x1b[" in shown
+    assert "\x1b[3" not in on_terminal("list", "--user-id", "ana", NO_COLOR="1")[1]
+
+
+def test_on_a_terminal_erase_shows_what_goes_and_takes_no_for_an_answer(lived, values):
+    code, shown = on_terminal("erase", "--all", "--user-id", "ana", answer=b"n\n")
+    assert code == 1
+    assert "I live in Lisbon" in shown
+    assert "nothing was erased" in shown
+    assert len(values("list", "--user-id", "ana")["results"]) == 2
+    code, shown = on_terminal("erase", "--all", "--user-id", "ana", answer=b"y\n")
+    assert code == 0
+    assert "nothing of them is left" in shown
+
+
+def test_control_characters_of_a_text_do_not_reach_the_terminal(run, values):
+    values("add", "clear \x1b[2J and ring \x07 and hide \u202e!", "--user-id", "ana")
+    out = run("list", "--user-id", "ana")[1]
+    assert "\x1b" not in out
+    assert "\x07" not in out
+    assert "\u202e" not in out
+    assert "␛[2J" in out
+
+
+def test_what_the_output_cannot_encode_is_escaped(monkeypatch):
+    raw = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(raw, encoding="ascii"))
+    page = Page()
+    page.line("Größe 🐶")
+    sys.stdout.flush()
+    assert raw.getvalue() == b"Gr\\xf6\\xdfe \\U0001f436\n"
+
+
+def test_the_parser_names_every_command(run):
+    shown = run("--help")[1]
+    assert all(re.search(rf"^    {name} ", shown, re.MULTILINE) for name in COMMANDS)
+    assert parser().prog == "slowwave"
+    assert run("--version")[1].startswith("slowwave ")
