@@ -18,6 +18,7 @@ from slowwave.records import Change, Engram, Link
 from slowwave.store.ids import content_key, new_id
 
 SIMILAR = 0.6  # cosine from the scope's centre above which two records of different sessions are tied as similar
+_SUPPOSED = re.compile(r"\b(?:when|if|once|until|till|before|after|unless|whether|as though|as if)\b[^.!?;\n]*$", re.I)
 LONGEST = 500  # characters; a longer text is no single statement, and only its very repetition counts
 _HAPPENED = re.compile(
     r"\b(?:was|were|went|did|had|got|came|saw|made|took|gave|found|met|bought|said|told|felt|left|ran|ate|\w{3,}ed)\b",
@@ -126,7 +127,12 @@ def read_facts(engram: Engram) -> list[Statement]:
     """The statements of a record that are worth a fact; what stands in quotation marks is somebody else's."""
     if engram.kind != "episode" or len(engram.text) > 4000:
         return []
-    return [found for found in statements(unquoted(engram.text), engram.speaker) if not found.about_past]
+    text = unquoted(engram.text)
+    return [
+        found
+        for found in statements(text, engram.speaker)
+        if not found.about_past and not _SUPPOSED.search(text[: found.span[0]])
+    ]
 
 
 def unquoted(text: str) -> str:

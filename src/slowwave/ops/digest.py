@@ -21,14 +21,14 @@ STRETCH = 8  # summaries that make a stretch
 
 
 def sittings(episodes: Sequence[Engram]) -> Iterator[list[Engram]]:
-    """New episodes, in the order of time, cut where the session changes, a silence falls, or a sitting grows long."""
+    """New episodes, in the order of time, cut where the session changes or, without one, a silence falls, or it grows long."""
     order = sorted(episodes, key=lambda engram: (str(engram.scope), engram.session or "", engram.at, engram.id))
     group: list[Engram] = []
     for engram in order:
         if group and (
             engram.scope != group[-1].scope
             or engram.session != group[-1].session
-            or engram.at - group[-1].at > GAP
+            or (engram.session is None and engram.at - group[-1].at > GAP)
             or len(group) >= MOST_TURNS
         ):
             yield group

@@ -17,6 +17,10 @@ STOP_WORDS = word_set(
     "these they this those through to too under until up us ve very was we were what when where which while who whom "
     "whose why will with would you your yours"
 )
+GENERIC = word_set(  # verbs and nouns that ask for whatever there is
+    "activities activity anything events event everything go going gone happen happened happening happens know "
+    "mention mentioned remember say said something talk talked tell thing things told went"
+)
 USER_ROLES = word_set("user human me customer client")
 ASSISTANT_ROLES = word_set("assistant ai bot agent model system chatbot")
 _NO_NAMES = STOP_WORDS | MONTHS | WEEKDAYS
@@ -130,6 +134,12 @@ def choose_terms(
             break
         chosen.append(term)
     return tuple(chosen)
+
+
+def asks_nothing_else(terms: Sequence[str], said: Sequence[str]) -> bool:
+    """Whether the telling words of a query are only those of its time expressions and words like "happen"."""
+    timely = {word.lower() for text in said for word in _WORD.findall(text)}
+    return all(term in timely or term in GENERIC for term in terms)
 
 
 def speaker_match(speaker: str | None, analysis: QueryAnalysis) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -20,15 +21,15 @@ from slowwave.ops.calibration import (
     probability,
     support,
 )
-from slowwave.ops.closeness import time_closeness
+from slowwave.ops.closeness import DAY, time_closeness
 from slowwave.ops.consolidate import Made
-from slowwave.ops.dates import TimeSpan, describe, find_times
+from slowwave.ops.dates import TimeSpan, describe, find_event_times, find_times, resolve_event
 from slowwave.ops.fusion import Candidates, Weights, fuse, unite
 from slowwave.ops.neighbours import adjacent, shape
-from slowwave.ops.query import QueryAnalysis, analyse, choose_terms, speaker_match
+from slowwave.ops.query import QueryAnalysis, analyse, asks_nothing_else, choose_terms, speaker_match
 from slowwave.records import Engram, Hit, Hits
 from slowwave.store.base import Cursor, Index, Row, View, Want
-from slowwave.store.clock import EPOCH, to_micros
+from slowwave.store.clock import EPOCH, from_micros, to_micros
 from slowwave.text.base import Cue, Dream, Night, TextSystem, batches
 from slowwave.text.night import compare_all, digest, note_names, weaken, write_facts
 
@@ -107,11 +108,15 @@ class DefaultMemory(TextSystem):
     def search(self, view: View, cue: Cue, embedder: Embedder | None) -> Hits:
         speakers = view.speakers()
         asked = analyse(cue.text, speakers)
-        times = find_times(cue.text, cue.now)
+        events = self._events(view, cue, embedder)
+        times = [*find_times(cue.text, cue.now), *(span for span, _ in events)]
         pool = self._pool(view, cue, asked, times, embedder, len(speakers))
         # Of two people who talk, the one asked about is the one who told; among many, others tell of them as well.
         told = self.weights.speaker * min(1.0, DIALOGUE / max(1, len(speakers)))
-        fused = fuse(pool.candidates, pool.mean, pool.std, replace(self.weights, speaker=told))
+        # "What happened in May?" asks for a time and nothing else, so the time decides.
+        only_time = bool(times) and asks_nothing_else(asked.terms, [*asked.speakers, *(span.text for span in times)])
+        weights = replace(self.weights, speaker=told, time=self.weights.time * (3 if only_time else 1))
+        fused = fuse(pool.candidates, pool.mean, pool.std, weights)
         present = not (cue.want.at or cue.want.as_of or asked.wants_past or times)
         extra = {
             "superseded": np.array([-SUPERSEDED if present and row.until is not None else 0.0 for row in pool.rows]),
@@ -121,7 +126,10 @@ class DefaultMemory(TextSystem):
         }
         ranked = fused.score + sum(extra.values())
         order = [int(place) for place in np.argsort(-ranked, kind="stable")]
-        scores = hit_scores(ranked[order], self._bearing(view, pool, asked, order))
+        bearing = self._bearing(view, pool, asked, order)
+        if only_time and pool.candidates.time.max(initial=0.0) >= 1.0:
+            bearing = max(bearing, 0.5)
+        scores = hit_scores(ranked[order], bearing)
         least = THRESHOLD if cue.threshold is None else cue.threshold
         kept = [place for place, score in zip(order, scores, strict=True) if score >= least][: cue.top_k]
         spare = order[len(kept) : len(kept) + 3] if cue.explain else []
@@ -139,10 +147,25 @@ class DefaultMemory(TextSystem):
             trace |= {
                 "asked": {"terms": list(asked.terms), "speakers": list(asked.speakers), "names": list(asked.names)},
                 "times": [describe(span) for span in times],
+                "events": [{"said": span.text, "is": describe(span), "by": hit.id} for span, hit in events],
                 "candidates": {"dense": pool.dense, "lexical": pool.lexical, "time": pool.timely},
                 "almost": [hit(len(kept) + rank, place).to_dict() for rank, place in enumerate(spare)],
             }
         return Hits(hits, trace)
+
+    def _events(self, view: View, cue: Cue, embedder: Embedder | None) -> list[tuple[TimeSpan, Hit]]:
+        """Times told by an event, "the week before the wedding": the event is looked for first, and when it was."""
+        out = []
+        for event in find_event_times(cue.text):
+            near = replace(cue, text=event.event, top_k=2, threshold=None, explain=False)
+            for hit in self.search(view, near, embedder):
+                spoken = view.times(list(view.numbers([hit.id]).values()))
+                named = [part for parts in spoken.values() for part in parts if part[1] - part[0] <= DAY]
+                at = hit.engram.at
+                when = from_micros(named[0][0]).astimezone(at.tzinfo) if len(named) == 1 else at
+                with suppress(ValueError, OverflowError):
+                    out.append((resolve_event(event, when), hit))
+        return out
 
     def _pool(
         self,
