@@ -12,9 +12,9 @@ from slowwave import Memory
 from slowwave.data import dracula
 from slowwave.ops.excerpt import excerpt
 from slowwave.progress import Bars
-from slowwave.records import Change, Hit
+from slowwave.records import Change, Hit, ScopeArgs
 
-READER = {"user_id": "reader"}
+READER: ScopeArgs = {"user_id": "reader"}
 SHOWN = {"supersede": 3, "merge": 3, "contradict": 2, "add": 3, "support": 1, "summarise": 2, "note": 2, "link": 2}
 
 

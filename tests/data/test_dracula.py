@@ -235,7 +235,8 @@ def test_there_are_ten_questions_and_one_has_no_answer() -> None:
     asked = dracula.questions()
     assert len({one["question"] for one in asked}) == 10
     assert all(one["answer"] and one["note"] for one in asked)
-    assert [one["question"] for one in asked if not one["gold"]] == ["What did Sherlock Holmes find out about the death of Lucy?"]
+    nothing = [one["question"] for one in asked if not one["gold"]]
+    assert nothing == ["What did Sherlock Holmes find out about the death of Lucy?"]
     assert "holmes" not in dracula.text().lower()
 
 

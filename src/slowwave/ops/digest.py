@@ -21,7 +21,7 @@ STRETCH = 8  # summaries that make a stretch
 
 
 def sittings(episodes: Sequence[Engram]) -> Iterator[list[Engram]]:
-    """New episodes, in the order of time, cut where the session changes or, without one, a silence falls, or it grows long."""
+    """New episodes in the order of time, cut where the session changes, a silence falls in none, or it grows long."""
     order = sorted(episodes, key=lambda engram: (str(engram.scope), engram.session or "", engram.at, engram.id))
     group: list[Engram] = []
     for engram in order:
