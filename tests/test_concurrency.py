@@ -204,6 +204,7 @@ def test_a_forked_child_writes_on_after_its_parent_has_closed(path: Path) -> Non
 def test_forks_while_other_threads_write_and_search(path: Path) -> None:
     memory = Memory(path, embedder="fake", durable=False)
     memory.add("first", user_id="u")
+    memory.search("first", user_id="u")  # what is imported lazily is: Python's import locks do not survive a fork
     stop = threading.Event()
 
     def busy() -> None:

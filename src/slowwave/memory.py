@@ -22,6 +22,7 @@ from slowwave.errors import ConflictError, InputError, NotFoundError, StoreError
 from slowwave.models import resolve_embedder
 from slowwave.models.base import Embedder
 from slowwave.ops import receipts
+from slowwave.ops.fading import MAX_HALF_LIFE_DAYS, half_life_after_use
 from slowwave.ops.intake import check_attrs, check_text, to_engrams, to_items
 from slowwave.ops.packing import Context, estimate_tokens, pack
 from slowwave.ops.provenance import chosen_ids, dependents, one
@@ -56,7 +57,6 @@ if TYPE_CHECKING:
 
 Progress = Callable[[str, int, int], None]
 Moment = datetime | str | float | None
-MAX_HALF_LIFE_DAYS = 36_500.0  # a hundred years
 BATCH = 256  # records encoded and written in one transaction
 USES_KEPT = 512  # recalls noted in memory before they are written
 
@@ -723,8 +723,6 @@ class Memory:
         )
 
     def _note_uses(self, scope: Scope, hits: Hits) -> None:
-        from slowwave.ops.fading import half_life_after_use
-
         now = self._now()
         with self._lock:
             noted = self._uses.setdefault(scope, {})
