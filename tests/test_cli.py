@@ -6,17 +6,17 @@ import inspect
 import io
 import json
 import os
-import pty
 import re
 import shlex
 import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 
 import pytest
 
-from slowwave.cli import main, parser
+from slowwave.cli import main, parser, showcase
 from slowwave.cli.arguments import given, options, told
 from slowwave.cli.commands import COMMANDS
 from slowwave.cli.page import Page
@@ -263,6 +263,25 @@ def test_reembed_changes_the_model_and_says_how_to_go_on(run, lived, monkeypatch
     assert "SLOWWAVE_EMBED_MODEL=fake" in out
 
 
+def test_reproduce_runs_a_proof_and_gives_what_it_measured(run, values, tmp_path, monkeypatch):
+    folder = tmp_path / "proofs"
+    (folder / "results").mkdir(parents=True)
+    (folder / "fast_weights.py").write_text(
+        "import json, pathlib; print('running')\n"
+        "pathlib.Path('proofs/results/fast-weights.json').write_text(json.dumps({'verdict': 'holds'}))\n",
+        "utf-8",
+    )
+    monkeypatch.setattr(showcase, "proofs", lambda: folder)
+    assert values("reproduce") == {"results": ["fast_weights"]}
+    assert values("reproduce", "fast-weights") == {"verdict": "holds"}
+
+
+def test_a_benchmark_has_its_parameters_as_options(run):
+    shown = run("bench", "factstream", "--help")[1]
+    assert "--seed" in shown
+    assert "--quick" in shown
+
+
 # -- errors
 
 
@@ -323,25 +342,20 @@ def test_check_ends_with_1_when_something_is_wrong(run, values, lived, monkeypat
 
 def on_terminal(*words, answer=b"", **env):
     """Runs the command on a pseudo-terminal: (exit code, what was shown)."""
-    pid, terminal = pty.fork()
-    if not pid:
-        os.environ.update({"TERM": "xterm-256color", "COLUMNS": "100", **env})
-        os.execv(sys.executable, [*SLOWWAVE, *words])
+    pty = pytest.importorskip("pty", reason="no pseudo-terminals on this system")
+    terminal, inner = pty.openpty()
+    options = {"env": {**os.environ, "TERM": "xterm-256color", "COLUMNS": "100", **env}, "start_new_session": True}
+    started = subprocess.Popen([*SLOWWAVE, *words], stdin=inner, stdout=inner, stderr=inner, **options)
+    os.close(inner)
     shown = b""
-    if answer:
-        while b"[y/N]" not in shown:
-            shown += os.read(terminal, 4096)
-        os.write(terminal, answer)
-    while True:
-        try:
-            part = os.read(terminal, 4096)
-        except OSError:
-            break
-        if not part:
-            break
-        shown += part
+    with suppress(OSError):  # the end of a terminal is an error
+        while part := os.read(terminal, 4096):
+            shown += part
+            if answer and b"[y/N]" in shown:
+                os.write(terminal, answer)
+                answer = b""
     os.close(terminal)
-    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), shown.decode()
+    return started.wait(timeout=30), shown.decode()
 
 
 def test_a_terminal_gets_colours_unless_no_color_is_set(lived):

@@ -92,7 +92,7 @@ def reproduce(args: Args) -> Done:
     name = args.name.replace("-", "_")
     if name not in names:
         raise NotFoundError(f"no proof {args.name!r} in {folder}; there are {', '.join(names) or 'none yet'}")
-    out = sys.stderr.fileno() if getattr(args, "json", False) else None
+    out = 2 if getattr(args, "json", False) else None  # what the proof says goes to standard error
     code = subprocess.run([sys.executable, str(folder / f"{name}.py")], cwd=folder.parent, stdout=out, check=False)
     results = [folder / "results" / f"{stem}.json" for stem in (name, args.name)]
     measured: Any = next((json.loads(file.read_text("utf-8")) for file in results if file.is_file()), {})
