@@ -1,0 +1,198 @@
+"""Writes what in the docs is made from the code and from measurements: `python docs/make.py`.
+
+    docs/commands.md                  every command and option, off the command line's own parsers
+    docs/atlas.md                     the register of systems
+    <!-- made: NAME --> ... <!-- end -->   in README.md and docs/benchmarks.md: tables of bench/results/NAME.json
+
+A table whose result is not there stays as it is. `--results FOLDER` reads the results from elsewhere.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+RESULTS = ROOT / "bench" / "results"
+PART = re.compile(r"(<!-- made: (\S+) -->\n)(.*?)(<!-- end -->)", re.S)
+ROWS = {
+    "recency": "the latest first",
+    "bm25": "BM25 (SQLite FTS5)",
+    "dense": "dense vectors (MiniLM)",
+    "dense, dated": "dense, with the date in the text",
+    "rrf": "rank fusion of the two",
+    "slowwave": "**slowwave**",
+    "slowwave, default threshold": "slowwave, default threshold",
+    "slowwave, after sleep": "slowwave, after a night",
+}
+POSITIONAL = {  # what argparse's own help leaves empty
+    "QUERY": "the question, in words",
+    "OP": "an operation's id, from `slowwave log`",
+    "ID": "a record's id, from `slowwave search` or `list`",
+    "TEXT": "the new text",
+}
+SHORT = ("bm25", "dense", "rrf", "slowwave")
+
+
+def retrieval(result: Any, rows: tuple[str, ...] = tuple(ROWS), part: str = "all") -> str:
+    """A table of evidence recall; intervals of 95 % where there are enough conversations to resample."""
+    found = result["parts"][part]
+    columns = [name for name in ("recall@5", "recall@10", "recall@20", "recall@1000t") if name in found["dense"]]
+    words = [name.replace("@1000t", " in 1,000 tokens") for name in columns]
+    lines = ["| | " + " | ".join(words) + " |", "|---" * (len(columns) + 1) + "|"]
+    for name in rows:
+        if name in found:
+            lines.append(f"| {ROWS[name]} | " + " | ".join(cell(found[name][column]) for column in columns) + " |")
+    return "\n".join(lines)
+
+
+def cell(value: Any) -> str:
+    """0.801 [0.762, 0.840]"""
+    bounds = "" if value["low"] is None else f" [{value['low']:.3f}, {value['high']:.3f}]"
+    return f"{value['mean']:.3f}{bounds}"
+
+
+def short(result: Any) -> str:
+    """The README's table, and where it comes from."""
+    found = result["parts"]["all"]
+    lines = ["| | recall@10 | within 1,000 tokens |", "|---|---|---|"]
+    for name in SHORT:
+        lines.append(f"| {ROWS[name]} | {cell(found[name]['recall@10'])} | {cell(found[name]['recall@1000t'])} |")
+    return "\n".join([*lines, "", made_by(result)])
+
+
+def made_by(result: Any) -> str:
+    """The command, the seed, the machine and the date of a result."""
+    machine, seed = result["machine"], result["parameters"]["seed"]
+    return (
+        f"`{result['command']}`: {result['seconds']:.0f} s on {machine['cores']} cores, seed {seed}, "
+        f"{result['date'][:10]}, slowwave {result['versions']['slowwave']}."
+    )
+
+
+def page(name: str, result: Any) -> str:
+    """The part of docs/benchmarks.md for one result."""
+    if "parts" in result:
+        counts = ", ".join(f"{value:,} {what}" for what, value in result["counts"].items())
+        return f"{retrieval(result)}\n\n{counts}. {made_by(result)}"
+    from slowwave.bench import BENCHMARKS
+
+    rendered = BENCHMARKS[result["benchmark"]]().render(result)
+    return f"```text\n{rendered.strip()}\n```\n\n{made_by(result)}"
+
+
+def filled(text: str, make: Callable[[str, Any], str], results: Path = RESULTS) -> str:
+    """The text with every table made anew whose result is there."""
+
+    def one(match: re.Match[str]) -> str:
+        file = results / f"{match[2]}.json"
+        if not file.is_file():
+            return match[0]
+        return f"{match[1]}{make(match[2], json.loads(file.read_text('utf-8')))}\n{match[4]}"
+
+    return PART.sub(one, text)
+
+
+def commands() -> str:
+    """docs/commands.md."""
+    from slowwave.bench import BENCHMARKS
+    from slowwave.cli.commands import COMMANDS
+
+    shared = options_of("stats")
+    out = [
+        "# Every command",
+        "",
+        "Made by `python docs/make.py` from the command line itself. `slowwave COMMAND --help` says the same.",
+        "",
+        "A scope is needed nearly everywhere: `--user-id`, `--agent-id`, `--run-id`, `--app-id`, or `SLOWWAVE_USER_ID`,",
+        "`SLOWWAVE_AGENT_ID`, `SLOWWAVE_RUN_ID`, `SLOWWAVE_APP_ID` in the environment. Exit codes: 0 fine, 1 an error or a",
+        "check that found something, 2 a command line that cannot be read, 130 interrupted.",
+        "",
+        "## Options of every command that opens a memory",
+        "",
+        *table(shared),
+    ]
+    for command in COMMANDS.values():
+        own = {name: says for name, says in options_of(command.name).items() if name not in shared}
+        out += ["", f"## {command.name}", "", f"{command.says[0].upper()}{command.says[1:]}.", ""]
+        out += ["```sh", command.example, "```", *(["", *table(own)] if own else [])]
+    out += ["", "## The benchmarks", ""]
+    common = options_of("bench", "memorybank")
+    out += ["What they measure is told in [benchmarks](benchmarks.md). All of them take:", "", *table(common), ""]
+    for name in BENCHMARKS:
+        own = {option: says for option, says in options_of("bench", name).items() if option not in common}
+        out += [f"`slowwave bench {name}`" + (", also:" if own else ""), "", *([*table(own), ""] if own else [])]
+    return "\n".join(out).rstrip() + "\n"
+
+
+def table(options: dict[str, str]) -> list[str]:
+    """Options as a Markdown table."""
+    rows = [f"| `{name}` | {says} |" for name, says in options.items()]
+    return ["| option | |", "|---|---|", *(row.replace("<", "&lt;") for row in rows)]
+
+
+def options_of(*words: str) -> dict[str, str]:
+    """The arguments of a command -> what its help says of each."""
+    parser = filled_parser(*words)
+    out = {}
+    for action in parser._actions:
+        if isinstance(action, (argparse._HelpAction, argparse._SubParsersAction)):
+            continue
+        name = ", ".join(action.option_strings) or str(action.metavar)
+        if action.option_strings and action.nargs != 0:
+            chosen = "/".join(map(str, action.choices)) if action.choices else action.metavar
+            name += f" {chosen}"
+        says = (action.help or POSITIONAL.get(name, "")).replace("%%", "%").replace("|", "\\|")
+        out[name] = says
+    return out
+
+
+def filled_parser(*words: str) -> argparse.ArgumentParser:
+    """The parser of a command, with its options, which it reads only when it is used."""
+    from slowwave.cli import parser
+
+    found: Any = parser()
+    for word in words:
+        fill(found)
+        chosen = next(action for action in found._actions if isinstance(action, argparse._SubParsersAction))
+        found = chosen.choices[word]
+    fill(found)
+    return found  # type: ignore[no-any-return]
+
+
+def fill(parser: Any) -> None:
+    """What a parser does itself before it parses."""
+    do, parser._fill = parser._fill, None
+    if do is not None:
+        do(parser)
+
+
+def made(results: Path = RESULTS) -> Iterator[tuple[Path, str]]:
+    """Each page that is made, wholly or in part, and what it should say."""
+    from slowwave import atlas
+
+    readme, benchmarks = ROOT / "README.md", ROOT / "docs" / "benchmarks.md"
+    yield readme, filled(readme.read_text("utf-8"), lambda name, result: short(result), results)
+    yield benchmarks, filled(benchmarks.read_text("utf-8"), page, results)
+    yield ROOT / "docs" / "commands.md", commands()
+    yield ROOT / "docs" / "atlas.md", atlas.document(atlas.rows())
+
+
+def main() -> int:
+    """Write the pages; returns the exit code."""
+    asked = argparse.ArgumentParser(description="Write what in the docs is made from code and measurements.")
+    asked.add_argument("--results", type=Path, default=RESULTS, help="folder of the benchmarks' results")
+    for path, text in made(asked.parse_args().results):
+        if not path.is_file() or path.read_text("utf-8") != text:
+            path.write_text(text, encoding="utf-8")
+            print(f"wrote {path.relative_to(ROOT)}", file=sys.stderr)
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
