@@ -17,6 +17,9 @@ from hypothesis import HealthCheck, settings
 
 from slowwave import Memory
 
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+import onnxruntime  # noqa: F401 - before any test imports usearch: the other order crashes the process
+
 settings.register_profile(
     "steady", derandomize=True, deadline=None, max_examples=60, suppress_health_check=list(HealthCheck)
 )

@@ -781,10 +781,8 @@ def _zone(zone: str | tzinfo) -> tzinfo:
 
 def _scope_and_filters(scope: ScopeArgs, filters: Mapping[str, Any] | None) -> tuple[Scope, Mapping[str, Any] | None]:
     """Scope fields named in `filters` count as arguments where those are left out, as mem0's users write them."""
-    if filters is None:
-        return scope_of(scope), None
-    if not isinstance(filters, Mapping):
-        parse(filters)
+    if filters is None or not isinstance(filters, dict):
+        return scope_of(scope), filters
     given: dict[str, Any] = dict(scope)
     rest = dict(filters)
     for name in SCOPE_FIELDS:

@@ -279,8 +279,8 @@ class Single(Written):
         days = RANGE.match(self.at(i + 1)) if self.at(i) in MONTH_WORDS else None  # "November 5-6, 2022"
         if days and len(days[2]) < 3:
             year = self.year_after(i + 2)
-            first = WrittenDate(year[0] if year else None, MONTH_WORDS[self.at(i)], int(days[1]), i + 2)
-            return self.date_range(first, first._replace(day=int(days[2])), year[1] if year else i + 2)
+            begin = WrittenDate(year[0] if year else None, MONTH_WORDS[self.at(i)], int(days[1]), i + 2)
+            return self.date_range(begin, begin._replace(day=int(days[2])), year[1] if year else i + 2)
         date = self.date(i)
         if date is None:
             return self.the_day(i)
