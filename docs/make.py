@@ -77,6 +77,8 @@ def made_by(result: Any) -> str:
 
 def page(name: str, result: Any) -> str:
     """The part of docs/benchmarks.md for one result."""
+    if name == "locomo_others":
+        return f"On the five conversations that nothing was chosen on:\n\n{retrieval(result, part='the others')}"
     if "parts" in result:
         counts = ", ".join(f"{value:,} {what}" for what, value in result["counts"].items())
         return f"{retrieval(result)}\n\n{counts}. {made_by(result)}"
@@ -90,7 +92,7 @@ def filled(text: str, make: Callable[[str, Any], str], results: Path = RESULTS) 
     """The text with every table made anew whose result is there."""
 
     def one(match: re.Match[str]) -> str:
-        file = results / f"{match[2]}.json"
+        file = results / f"{match[2].removesuffix('_others')}.json"
         if not file.is_file():
             return match[0]
         return f"{match[1]}{make(match[2], json.loads(file.read_text('utf-8')))}\n{match[4]}"
@@ -109,9 +111,9 @@ def commands() -> str:
         "",
         "Made by `python docs/make.py` from the command line itself. `slowwave COMMAND --help` says the same.",
         "",
-        "A scope is needed nearly everywhere: `--user-id`, `--agent-id`, `--run-id`, `--app-id`, or `SLOWWAVE_USER_ID`,",
-        "`SLOWWAVE_AGENT_ID`, `SLOWWAVE_RUN_ID`, `SLOWWAVE_APP_ID` in the environment. Exit codes: 0 fine, 1 an error or a",
-        "check that found something, 2 a command line that cannot be read, 130 interrupted.",
+        "A scope is needed nearly everywhere: `--user-id`, `--agent-id`, `--run-id`, `--app-id`, or",
+        "`SLOWWAVE_USER_ID`, `SLOWWAVE_AGENT_ID`, `SLOWWAVE_RUN_ID`, `SLOWWAVE_APP_ID` in the environment. Exit codes:",
+        "0 fine, 1 an error or a check that found something, 2 a command line that cannot be read, 130 interrupted.",
         "",
         "## Options of every command that opens a memory",
         "",
