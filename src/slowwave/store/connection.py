@@ -119,6 +119,14 @@ class Connections:
             with held.lock:
                 return held.connection.execute(sql, values).fetchall()
 
+    def stamp(self) -> tuple[object, int, int]:
+        """Equal to an earlier one of this thread if nothing was written in between, by whomever."""
+        with self.translated():
+            held = self._held()
+            with held.lock:
+                version = held.connection.execute("PRAGMA data_version").fetchone()[0]  # what others committed
+                return held, held.connection.total_changes, version
+
     @contextmanager
     def write(self) -> Iterator[sqlite3.Connection]:
         """A transaction that holds the write lock from its start: committed whole, or rolled back whole."""

@@ -27,8 +27,8 @@ def quoted(term: str) -> str:
 
 
 def any_of(prefix: str, terms: Sequence[str]) -> str:
-    """The FTS5 query for records under `prefix` that hold any of the terms."""
-    return f"{prefix} AND body : ({' OR '.join(map(quoted, terms))})"
+    """The FTS5 query for records under `prefix`, all if it is "", that hold any of the terms."""
+    return f"{prefix}{' AND ' if prefix else ''}body : ({' OR '.join(map(quoted, terms))})"
 
 
 def idf(records: int, holding: int) -> float:

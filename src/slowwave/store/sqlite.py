@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import threading
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +24,8 @@ from slowwave.store.sqlite_rows import fetch_sources, scope_of
 from slowwave.store.sqlite_view import SqliteView
 from slowwave.store.sqlite_writer import Writer
 from slowwave.store.vectors import Found, VectorDtype, decode
+
+T = TypeVar("T")
 
 
 class SqliteStore(Store):
@@ -53,6 +56,7 @@ class SqliteStore(Store):
         self._named: tuple[str, int] | None = None
         self._connections = Connections(path, readonly, timeout_seconds, durable)
         self._cache = VectorCache(self, cache_mb)
+        self._recent = threading.local()
         if not readonly and erasure.is_open(self._connections):
             erasure.compact(self._connections)  # an erasure was cut short, or somebody was reading then
 
@@ -64,6 +68,23 @@ class SqliteStore(Store):
     def read(self, sql: str, values: Sequence[Any]) -> list[Any]:
         """The rows of a statement; only views, and maintenance below, call it."""
         return self._connections.fetch(sql, values)
+
+    def unless_written(self, key: Hashable, read: Callable[[], T]) -> T:
+        """What `read` gave this thread before, if nothing was written since; else what it gives now.
+
+        key  names what is read; a value that can be changed is kept as it is, so that a reader may add to it
+        """
+        stamp = self._connections.stamp()
+        if getattr(self._recent, "stamp", None) != stamp:
+            self._recent.stamp, self._recent.values = stamp, {}
+        values: dict[Hashable, T] = self._recent.values
+        if key not in values:
+            values[key] = read()
+        return values[key]
+
+    def stamp(self) -> tuple[object, int, int]:
+        """Equal to an earlier one of this thread if nothing was written in between."""
+        return self._connections.stamp()
 
     def snapshot(self) -> AbstractContextManager[None]:
         """What this thread reads inside is of one moment."""
@@ -124,7 +145,8 @@ class SqliteStore(Store):
 
     def model(self) -> Model | None:
         """The embedder whose vectors are searched; None before the first."""
-        rows = self.read("SELECT n, name, dim, dtype FROM models WHERE current = 1", [])
+        sql = "SELECT n, name, dim, dtype FROM models WHERE current = 1"
+        rows = self.unless_written("model", lambda: self.read(sql, []))
         return Model(*rows[0]) if rows else None
 
     def current_model(self) -> Model | None:

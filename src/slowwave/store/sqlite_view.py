@@ -36,6 +36,10 @@ Values = Sequence[Any]
 EVERYTHING = Want(retired=True)
 MOSTLY = 0.95  # share of the index that a scope holds from which the index's statistics are taken for its own
 SPARE = 64  # rows fetched beyond k, since some of the best may be retired
+MOST_SEEN = 10_000  # light rows kept from one read to the next
+LIGHT = (  # the fields of a Row
+    "e.n, e.kind, e.text, e.at, e.until, e.recorded, e.retired, e.strength, e.session, e.turn, e.speaker, e.scope"
+)
 
 
 def scope_tokens(scope: Scope) -> list[str]:
@@ -147,10 +151,8 @@ class SqliteView(View):
         return self.store.cosines(self.scope, query, ns)
 
     def speakers(self, limit: int = 2000) -> list[str]:
-        rows = self._rows(
-            f"SELECT DISTINCT p.name FROM scopes s JOIN speakers p ON p.scope = s.n WHERE {self._scope} LIMIT ?",
-            [limit],
-        )
+        sql = f"SELECT DISTINCT p.name FROM scopes s JOIN speakers p ON p.scope = s.n WHERE {self._scope} LIMIT ?"
+        rows = self.store.unless_written(("speakers", self.scope, limit), lambda: self._rows(sql, [limit]))
         return [name for (name,) in rows]
 
     def lexical(self, terms: Sequence[str], k: int, want: Want) -> list[tuple[int, float]]:
@@ -167,12 +169,13 @@ class SqliteView(View):
             fetch *= 4
 
     def _ranked(self, terms: Sequence[str], fetch: int) -> tuple[list[tuple[int, float]], bool]:
-        """The best by BM25, wanted or not, and whether there are more."""
+        """The best by BM25, wanted or not, perhaps not all of the scope, and whether there are more."""
         records, everywhere = self._sizes()
-        if records >= MOSTLY * everywhere:  # the index is the scope's, near enough
-            match = any_of(self._prefix, terms)
+        if records >= MOSTLY * everywhere:
+            # The index is the scope's, near enough, and what is not is left out by whoever asked: to match the scope's
+            # word as well, which nearly every record has, would take twice as long.
             sql = "SELECT rowid, -rank FROM words WHERE words MATCH ? ORDER BY rank LIMIT ?"
-            rows = self.store.read(sql, [match, fetch])
+            rows = self.store.read(sql, [any_of("", terms), fetch])
             return rows, len(rows) == fetch
         ranked = rank(self.store.read, self._prefix, terms, records, everywhere, self._held_everywhere(terms))
         return ranked[:fetch], len(ranked) > fetch
@@ -226,14 +229,36 @@ class SqliteView(View):
     # -- what the ranking reads
 
     def rows(self, ns: Sequence[int], want: Want) -> dict[int, Row]:
+        if want.is_plain:
+            return {n: row for n, row in self._light(ns).items() if want.retired or row.retired is None}
         sql, values = self._wanted(want)
         found = self._rows(
-            "SELECT e.n, e.kind, e.text, e.at, e.until, e.recorded, e.retired, e.strength, e.session, e.turn, "
-            f"e.speaker, e.scope FROM {TABLES} "
-            f"WHERE {self._scope} AND e.n IN (SELECT value FROM json_each(?)) AND {sql}",
+            f"SELECT {LIGHT} FROM {TABLES} WHERE {self._scope} AND e.n IN (SELECT value FROM json_each(?)) AND {sql}",
             [json.dumps([int(n) for n in ns]), *values],
         )
-        return {row[0]: Row(*row) for row in found}
+        return {row[0]: Row._make(row) for row in found}
+
+    def _light(self, ns: Sequence[int] | NDArray[np.int64]) -> dict[int, Row]:
+        """Light rows of those of these numbers that the scope may see, retired ones too."""
+        seen = self._seen()
+        wanted = [int(n) for n in ns]
+        missing = [n for n in wanted if n not in seen]
+        if missing:
+            found = self._rows(
+                f"SELECT {LIGHT} FROM json_each(?) j CROSS JOIN engrams e ON e.n = j.value "
+                f"JOIN scopes s ON s.n = e.scope WHERE {self._scope}",
+                [],
+                first=[json.dumps(missing)],
+            )
+            seen.update((row[0], Row._make(row)) for row in found)
+        return {n: seen[n] for n in wanted if n in seen}
+
+    def _seen(self) -> dict[int, Row]:
+        """Light rows that were read since anything was last written: one search asks for the same ones repeatedly."""
+        seen: dict[int, Row] = self.store.unless_written(("rows", self.scope), dict)
+        if len(seen) > MOST_SEEN:
+            seen.clear()
+        return seen
 
     def times(self, ns: Sequence[int]) -> dict[int, list[tuple[int, int]]]:
         found = self._rows(
@@ -247,25 +272,33 @@ class SqliteView(View):
         return out
 
     def neighbours(self, rows: Sequence[Row], radius: int) -> dict[tuple[int, int], int]:
-        wanted = {(row.session, row.turn + step) for row in rows if row.turn for step in range(-radius, radius + 1)}
+        own = self._light([row.n for row in rows])
+        out = {(row.session, row.turn): row.n for row in own.values() if row.turn and row.retired is None}
+        steps = range(-radius, radius + 1)
+        wanted = {(row.session, row.turn + step) for row in rows if row.turn for step in steps} - out.keys()
+        # A pair is packed into one number, since SQLite takes longer to read two out of a JSON list than to find a row.
         found = self._rows(
-            "SELECT e.session, e.turn, e.n FROM json_each(?) j CROSS JOIN engrams e JOIN scopes s ON s.n = e.scope "
-            "WHERE e.session = json_extract(j.value, '$[0]') AND e.turn = json_extract(j.value, '$[1]') "
+            f"SELECT {LIGHT} FROM json_each(?) j CROSS JOIN engrams e JOIN scopes s ON s.n = e.scope "
+            "WHERE e.session = (j.value >> 32) AND e.turn = (j.value & 4294967295) "
             f"AND e.retired IS NULL AND {self._scope}",
             [],
-            first=[json.dumps([pair for pair in wanted if pair[1] > 0])],
+            first=[json.dumps([session << 32 | turn for session, turn in wanted if turn > 0])],
         )
-        return {(session, turn): n for session, turn, n in found}
+        around = [Row._make(row) for row in found]
+        self._seen().update((row.n, row) for row in around)
+        return out | {(row.session, row.turn): row.n for row in around}
 
     def vectors(self, ns: Sequence[int]) -> dict[int, NDArray[np.float32]]:
         model = self.store.model()
         if model is None:
             return {}
+        # In this order, whatever SQLite thinks: it would rather read through all vectors of the model.
         found = self._rows(
-            f"SELECT v.engram, v.vector FROM {TABLES} JOIN vectors v ON v.model = ? AND v.scope = e.scope "
-            f"AND v.engram = e.n WHERE {self._scope} AND e.n IN (SELECT value FROM json_each(?))",
-            [json.dumps([int(n) for n in ns])],
-            first=[model.n],
+            "SELECT v.engram, v.vector FROM json_each(?) j CROSS JOIN engrams e ON e.n = j.value "
+            "JOIN scopes s ON s.n = e.scope CROSS JOIN vectors v "
+            f"WHERE v.model = ? AND v.scope = e.scope AND v.engram = e.n AND {self._scope}",
+            [],
+            first=[json.dumps([int(n) for n in ns]), model.n],
         )
         decoded = self.store.decode([blob for _, blob in found], model)
         return {n: decoded[place] for place, (n, _) in enumerate(found)}
@@ -439,9 +472,4 @@ class SqliteView(View):
 
     def _live(self, ns: Sequence[int] | NDArray[np.int64]) -> set[int]:
         """Those of these row numbers that the scope may see and that are not retired."""
-        rows = self._rows(
-            f"SELECT e.n FROM {TABLES} WHERE {self._scope} AND e.retired IS NULL "
-            "AND e.n IN (SELECT value FROM json_each(?))",
-            [json.dumps([int(n) for n in ns])],
-        )
-        return {row[0] for row in rows}
+        return {n for n, row in self._light(ns).items() if row.retired is None}
