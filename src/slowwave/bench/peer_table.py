@@ -76,6 +76,7 @@ def measured_peers(
                         if value is not None:
                             note.setdefault(label, []).append(value)
                     note.setdefault("records", []).append(at(one, ("load", "records")) or 0.0)
+                    note.setdefault("machine load", []).append(at(one, ("search", "machine_load")) or 0.0)
     return {"systems": values, "versions": versions, "failed": failed, "runs": runs, "seconds_cap": seconds}
 
 
@@ -97,6 +98,8 @@ def peer_lines(result: Result) -> list[str]:
                 if ratio is not None and ratio < 1:
                     behind.append(f"{label} at {int(size):,}: {name} is {1 / ratio:.1f} times better")
             lines.append(f"  {label}".ljust(40) + "".join(cells))
+        loads = [_cell(_median(systems.get(name, {}).get(size, {}).get("machine load")), None) for name in names]
+        lines.append("  load of the machine meanwhile".ljust(40) + "".join(load.rjust(20) for load in loads))
         held = {name: _median(systems.get(name, {}).get(size, {}).get("records")) or 0 for name in names}
         cut = [name for name, records in held.items() if 0 < records < int(size)]
         lines += [f"  cut short by the cap of {result['seconds_cap']:.0f} s: {', '.join(cut)}"] if cut else []
