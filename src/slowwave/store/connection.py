@@ -83,6 +83,7 @@ class Connections:
         self.readonly = readonly
         self.timeout_seconds = timeout_seconds
         self.durable = durable
+        self._busy_ms = int(1000 * min(timeout_seconds, 5.0))  # for readers, who wait for a recovery at most
         self._write_lock = threading.RLock()
         self._open: list[_Held] = []
         self._local = threading.local()
@@ -135,7 +136,12 @@ class Connections:
         with self._write_lock, self.translated():
             connection = self._held().connection
             self._check_file()
-            self._patiently(connection, "BEGIN IMMEDIATE")
+            # SQLite would look again every tenth of a second, and starve beside a process that writes all the time.
+            connection.execute("PRAGMA busy_timeout = 0")
+            try:
+                self._patiently(connection, "BEGIN IMMEDIATE")
+            finally:
+                connection.execute(f"PRAGMA busy_timeout = {self._busy_ms}")
             try:
                 yield connection
                 connection.execute("COMMIT")
@@ -198,8 +204,7 @@ class Connections:
                 held.connection.close()
 
     def _patiently(self, connection: sqlite3.Connection, statement: str) -> None:
-        """Run a statement that needs a lock, again and again with a random pause: SQLite's own wait is not fair among
-        many processes, and for a change of the journal mode there is none."""
+        """Run a statement that needs a lock, again and again with a random pause, until `timeout_seconds` are over."""
         limit = time.monotonic() + self.timeout_seconds
         while True:
             try:
@@ -208,7 +213,7 @@ class Connections:
             except sqlite3.OperationalError as error:
                 if (error.sqlite_errorcode or 0) & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > limit:
                     raise
-                time.sleep(random.uniform(0.001, 0.02))
+                time.sleep(random.uniform(0.0005, 0.004))
 
     def _check_file(self) -> None:
         """SQLite writes on into a file that was deleted or replaced, and all of that would be lost."""
@@ -232,7 +237,7 @@ class Connections:
             if self.readonly and not os.access(path.parent, os.W_OK) and not (log.exists() and log.stat().st_size):
                 uri += "&immutable=1"  # nobody can write there, nor could SQLite put its own files beside it
             connection = sqlite3.connect(
-                uri, uri=True, isolation_level=None, check_same_thread=False, timeout=min(self.timeout_seconds, 5.0)
+                uri, uri=True, isolation_level=None, check_same_thread=False, timeout=self._busy_ms / 1000
             )
         try:
             self._configure(connection)

@@ -14,6 +14,7 @@ is false but `ne` and `nin`, which are true. `contains` means a part of a text o
 from __future__ import annotations
 
 import math
+import reprlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, tzinfo
@@ -27,6 +28,8 @@ OPERATORS = ("eq", "ne", "in", "nin", "gt", "gte", "lt", "lte", "contains", "ico
 ALIASES = {"memory": "text", "valid_at": "at", "invalid_at": "until", "created_at": "recorded", "data": "text"}
 TIMES = ("at", "until", "recorded")
 COLUMNS = ("id", "kind", "text", "speaker", "session", "origin", "strength", *TIMES, *SCOPE_FIELDS)
+_short = reprlib.Repr()
+_short.maxstring = _short.maxother = 60
 MAX_DEPTH = 32
 MAX_VALUES = 5_000  # in one filter, its lists included
 
@@ -76,13 +79,13 @@ def _parse(given: Any, zone: tzinfo, depth: int) -> Filter:
     if depth > MAX_DEPTH:
         raise FilterError(f"the filter is nested deeper than {MAX_DEPTH}; make it flatter")
     if not isinstance(given, Mapping):
-        raise FilterError(f"a filter is {given!r:.80}; it must be a dictionary such as {{'speaker': 'Mina'}}")
+        raise FilterError(f"a filter is {_shown(given)}; it must be a dictionary such as {{'speaker': 'Mina'}}")
     parts: list[Filter] = []
     if depth == 0 and _size(given) > MAX_VALUES:
         raise FilterError(f"the filter holds more than {MAX_VALUES:,} values; choose by fewer, in several calls")
     for key, value in given.items():
         if not isinstance(key, str):
-            raise FilterError(f"a filter's key is {key!r:.40}; it must be a text")
+            raise FilterError(f"a filter's key is {_shown(key)}; it must be a text")
         if key in ("AND", "OR", "NOT"):
             items = value if isinstance(value, (list, tuple)) else [value]
             inner = tuple(_parse(item, zone, depth + 1) for item in items)
@@ -100,13 +103,18 @@ def _size(given: Any, depth: int = 0) -> int:
     return sum(_size(item, depth + 1) for item in items)
 
 
+def _shown(value: Any) -> str:
+    """A value for a message: short, whatever its size and depth."""
+    return _short.repr(value)
+
+
 def _tests(key: str, value: Any, zone: tzinfo) -> list[Filter]:
     name = ALIASES.get(key, key)
     is_attr = name not in COLUMNS
     if is_attr:
         name = name.removeprefix("metadata.").removeprefix("attrs.")
         if not name or any(ord(c) < 32 or c in '"\\' or 0xD800 <= ord(c) <= 0xDFFF for c in name):
-            raise FilterError(f"the filter's field {key!r:.60} is not a name")
+            raise FilterError(f"the filter's field {_shown(key)} is not a name")
     if isinstance(value, str) and value == "*":
         return [Test(name, is_attr, "present", None)]
     if not isinstance(value, Mapping):
@@ -118,12 +126,12 @@ def _tests(key: str, value: Any, zone: tzinfo) -> list[Filter]:
 
 def _test(name: str, is_attr: bool, operator: str, operand: Any, zone: tzinfo) -> Filter:
     if operator not in OPERATORS:
-        raise FilterError(f"operator {operator!r:.40} on field {name!r}; there are {', '.join(OPERATORS)}")
+        raise FilterError(f"operator {_shown(operator)} on field {name!r}; there are {', '.join(OPERATORS)}")
     many = operator in ("in", "nin")
     if many != isinstance(operand, (list, tuple)):
-        raise FilterError(f"{name} {operator} takes {'a list' if many else 'one value'}, not {operand!r:.60}")
+        raise FilterError(f"{name} {operator} takes {'a list' if many else 'one value'}, not {_shown(operand)}")
     if operator in ("contains", "icontains") and not isinstance(operand, str):
-        raise FilterError(f"{name} {operator} takes a text, not {operand!r:.60}")
+        raise FilterError(f"{name} {operator} takes a text, not {_shown(operand)}")
     values = [_value(name, is_attr, item, zone) for item in (operand if many else [operand])]
     return Test(name, is_attr, operator, tuple(values) if many else values[0])
 
@@ -142,9 +150,9 @@ def _value(name: str, is_attr: bool, value: Any, zone: tzinfo) -> Any:
         if isinstance(value, str) and any(0xD800 <= ord(c) <= 0xDFFF for c in value):
             raise FilterError(f"the filter on {name!r} holds text that is not valid Unicode")
         return value
-    if isinstance(value, (int, float)) and math.isfinite(value) and abs(value) < 2**63:
+    if (isinstance(value, int) and abs(value) < 2**63) or (isinstance(value, float) and math.isfinite(value)):
         return value
-    raise FilterError(f"the filter on {name!r} compares with {value!r:.60}; use a text, number, truth value or time")
+    raise FilterError(f"the filter on {name!r} compares with {_shown(value)}; use a text, number, truth value or time")
 
 
 def matches(tree: Filter | None, engram: Engram) -> bool:
