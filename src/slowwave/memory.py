@@ -6,30 +6,39 @@ turned into what is known: `sleep` proposes Changes, the store applies them in o
 
 from __future__ import annotations
 
-import os
-import threading
 import time
-import zoneinfo
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta, tzinfo
+from datetime import UTC, datetime, tzinfo
 from pathlib import Path
-from types import MappingProxyType, TracebackType
+from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Unpack
 
-from slowwave.errors import ConflictError, InputError, NotFoundError, StoreError
+from slowwave.errors import ConflictError, InputError, NotFoundError
 from slowwave.models import resolve_embedder
 from slowwave.models.base import Embedder
 from slowwave.ops import receipts
-from slowwave.ops.fading import MAX_HALF_LIFE_DAYS, half_life_after_use
+from slowwave.ops.arguments import (
+    Moment,
+    count_of,
+    mapping_of,
+    path_of,
+    positive,
+    query_of,
+    scope_and_filters,
+    threshold_of,
+    want_of,
+    zone_named,
+)
+from slowwave.ops.fading import MAX_HALF_LIFE_DAYS
 from slowwave.ops.intake import check_attrs, check_text, to_engrams, to_items
 from slowwave.ops.packing import Context, estimate_tokens, pack
 from slowwave.ops.provenance import chosen_ids, dependents, one
-from slowwave.ops.undo import reverse
+from slowwave.ops.revision import amended, check_revisable, corrected
+from slowwave.ops.taking import fresh_of, known_of, outcomes_of, ties_of
+from slowwave.ops.undo import last_done, reverse
+from slowwave.ops.uses import Uses
 from slowwave.records import (
-    KINDS,
-    SCOPE_FIELDS,
     Change,
     Engram,
     Hits,
@@ -47,8 +56,7 @@ from slowwave.store import open_store
 from slowwave.store.base import Entry, Operation, Store, View, Want
 from slowwave.store.clock import parse_moment
 from slowwave.store.filters import parse
-from slowwave.store.forks import guard
-from slowwave.store.ids import content_key, new_id
+from slowwave.store.ids import new_id
 from slowwave.text import resolve_system
 from slowwave.text.base import Cue, Night, TextSystem, batches, no_progress
 
@@ -56,16 +64,7 @@ if TYPE_CHECKING:
     from slowwave.formats.arrive import Arrival
 
 Progress = Callable[[str, int, int], None]
-Moment = datetime | str | float | None
 BATCH = 256  # records encoded and written in one transaction
-USES_KEPT = 512  # recalls noted in memory before they are written
-
-
-def default_path() -> Path:
-    """SLOWWAVE_DB, else memory.db under SLOWWAVE_HOME, else ~/.slowwave/memory.db."""
-    if given := os.environ.get("SLOWWAVE_DB"):
-        return Path(given).expanduser()
-    return Path(os.environ.get("SLOWWAVE_HOME") or "~/.slowwave").expanduser() / "memory.db"
 
 
 class Memory:
@@ -105,9 +104,9 @@ class Memory:
         vector_dtype: Literal["int8", "float32"] = "int8",
         cache_mb: int = 2048,
     ) -> None:
-        self.path = _path(path)
-        self.zone = _zone(zone)
-        self.half_life_days = _positive("half_life_days", half_life_days, MAX_HALF_LIFE_DAYS)
+        self.path = path_of(path)
+        self.zone = zone_named(zone)
+        self.half_life_days = positive("half_life_days", half_life_days, MAX_HALF_LIFE_DAYS)
         self.clock = clock
         self.readonly = readonly
         self.embedder = resolve_embedder(embedder)
@@ -115,13 +114,12 @@ class Memory:
         self.store: Store = open_store(
             self.path,
             readonly=readonly,
-            timeout_seconds=_positive("timeout_seconds", timeout_seconds),
+            timeout_seconds=positive("timeout_seconds", timeout_seconds),
             durable=durable,
             vector_dtype=vector_dtype,
             cache_mb=cache_mb,
         )
-        self._uses: dict[Scope, dict[str, tuple[datetime, float, datetime | None]]] = {}
-        self._lock = guard(threading.Lock())
+        self._uses = Uses(self.store)
         self._model_checked = False
 
     # -- write
@@ -160,77 +158,35 @@ class Memory:
             "speaker": speaker,
             "session": session,
             "origin": origin,
-            "attrs": {**_mapping("metadata", metadata), **_mapping("attrs", attrs)},
+            "attrs": {**mapping_of("metadata", metadata), **mapping_of("attrs", attrs)},
         }
         items = to_items(content, common)
-        return self._take_in(items, own, "add", {}, progress)
+        return self._take_in(items, own, "add", progress)
 
-    def _take_in(
-        self, items: Sequence[Item], scope: Scope, verb: str, params: Mapping[str, Any], progress: Progress
-    ) -> Report:
+    def _take_in(self, items: Sequence[Item], scope: Scope, verb: str, progress: Progress) -> Report:
         start = time.perf_counter()
         now = self._now()
-        self._flush_uses()
+        self._uses.flush()
         made = to_engrams(items, scope, self.zone, now, self.half_life_days)
+        view = self.store.view(scope)
         outcomes: list[Outcome] = []
         op: str | None = None
         for part in batches(made, BATCH):
-            done, op_part = self._write_batch(part, scope, verb, params, now)
-            outcomes += done
-            op = op_part or op
+            known = known_of(view, part)
+            fresh = fresh_of(part, known)
+            applied = None
+            if fresh:
+                self._check_model()
+                index = self.system.index([engram for engram, _ in fresh], [key for _, key in fresh], self.embedder)
+                changes = [Change("add", engram.id, "", engram=engram) for engram, _ in fresh]
+                applied = self.store.apply(self._operation(verb, scope, now, {}), changes, index)
+                op = applied.op or op
+            outcomes += outcomes_of(part, known, applied)
             progress(verb, len(outcomes), len(made))
-        self._link_origins(items, outcomes, scope)
+        ties = ties_of(items, outcomes)
+        if ties:
+            self.store.apply(self._operation("link", scope, self._now(), {}), ties, {})
         return Report(outcomes, op, time.perf_counter() - start)
-
-    def _write_batch(
-        self,
-        part: Sequence[tuple[Engram, bytes]],
-        scope: Scope,
-        verb: str,
-        params: Mapping[str, Any],
-        now: datetime,
-    ) -> tuple[list[Outcome], str | None]:
-        view = self.store.view(scope)
-        known: dict[tuple[Scope, bytes], Engram] = {}
-        for own in {engram.scope for engram, _ in part}:
-            contents = [content for engram, content in part if engram.scope == own]
-            known.update({(own, key): engram for key, engram in view.find_content(own, contents).items()})
-        hidden = ("undone", "forgotten")
-        fresh = [
-            (engram, content)
-            for engram, content in part
-            if (held := known.get((engram.scope, content))) is None or held.retired_why in hidden
-        ]
-        result = None
-        if fresh:
-            self._check_model()
-            index = self.system.index([engram for engram, _ in fresh], [key for _, key in fresh], self.embedder)
-            changes = [Change("add", engram.id, "", engram=engram) for engram, _ in fresh]
-            result = self.store.apply(self._operation(verb, scope, now, params), changes, index)
-        kept = result.added if result else {}
-        restored = {change.id for change in result.changes if change.verb == "restore"} if result else set()
-        outcomes = []
-        for engram, content in part:
-            held = known.get((engram.scope, content))
-            id_ = kept.get(engram.id) or (held.id if held else engram.id)
-            new = id_ == engram.id
-            event = "ADD" if new else "UPDATE" if id_ in restored else "NONE"
-            reason = "" if new else "in view again" if id_ in restored else "was there already"
-            outcomes.append(Outcome(id_, event, engram.text, reason))
-        return outcomes, result.op if result else None
-
-    def _link_origins(self, items: Sequence[Item], outcomes: Sequence[Outcome], scope: Scope) -> None:
-        """Ties between items of one batch, which name each other by origin."""
-        if not any(item.links for item in items):
-            return
-        places = {item.origin: outcome.id for item, outcome in zip(items, outcomes, strict=True) if item.origin}
-        changes = [
-            Change("link", outcome.id, "stated by the source", links=(Link(outcome.id, relation, places[other]),))
-            for item, outcome in zip(items, outcomes, strict=True)
-            for relation, other in item.links
-            if places.get(other, outcome.id) != outcome.id
-        ]
-        self.store.apply(self._operation("link", scope, self._now(), {}), changes, {})
 
     def update(
         self,
@@ -251,70 +207,24 @@ class Memory:
         check_text(reason, "reason")
         old = one(view, id)
         now = self._now()
-        if old.retired is not None:
-            raise ConflictError(
-                f"{id} left the view ({old.retired_why}); update its successor, see: slowwave history {id}"
-            )
-        given = _mapping("attrs", attrs)
+        given = mapping_of("attrs", attrs)
         merged = {key: value for key, value in {**old.attrs, **given}.items() if value is not None}
         check_attrs(merged)
         end = None if until is None else parse_moment(until, self.zone, "until")
-        if end is not None and end < old.at:
-            raise InputError(f"until is {end.isoformat()}, before at ({old.at.isoformat()})")
+        check_revisable(old, end)
         operation = self._operation("update", view.scope, now, {})
         if text is None or text == old.text:
-            fields: dict[str, Any] = {}
-            if attrs:
-                fields["attrs"] = merged
-            if end is not None:
-                fields |= {"until": end, "closed": now}
-            if not fields:
-                raise InputError("nothing to update: give text, until or attrs")
-            guard: dict[str, Any] = {"retired": None} | ({"attrs": old.attrs} if attrs else {})
-            change = Change("update", id, reason or "corrected by hand", fields=fields, guard=guard, sources=(id,))
+            change = amended(old, merged if given else None, end, now, reason)
             applied = self.store.apply(operation, [change], {})
             if applied.refused:  # somebody else was first: look again, so that neither's keys are lost
                 return self.update(id, until=until, attrs=attrs, reason=reason, **scope)
             return Report([Outcome(id, "UPDATE" if applied.changes else "NONE", old.text)], applied.op)
-        check_text(text, "text")
-        if not text.strip():
-            raise InputError("text is empty; to take a record out of view use forget")
-        new = old.with_(
-            id=new_id(),
-            text=text,
-            kind="fact" if old.kind == "episode" else old.kind,
-            sources=(old.id,),
-            recorded=now,
-            attrs=MappingProxyType(merged),
-            until=end or old.until,
-            closed=now if end else old.closed,
-            origin=None,
-        )
-        key = content_key(text, new.kind, new.speaker, f"update:{new.id}", None, 0)
+        new, key, changes = corrected(old, text, merged, end, now, reason)
         self._check_model()
         index = self.system.index([new], [key], self.embedder)
-        changes = [
-            Change(
-                "update",
-                new.id,
-                reason or "corrected by hand",
-                engram=new,
-                links=(Link(new.id, "supersedes", old.id),),
-                sources=(old.id,),
-            ),
-            Change(
-                "retire",
-                old.id,
-                f"corrected by {new.id}",
-                fields={"retired": now, "retired_why": "corrected"},
-                guard={"retired": None},
-                sources=(old.id,),
-            ),
-        ]
         applied = self.store.apply(replace(operation, strict=True), changes, index)
-        return Report(
-            [Outcome(applied.added.get(new.id, new.id), "UPDATE", text, f"takes the place of {id}")], applied.op
-        )
+        made = applied.added.get(new.id, new.id)
+        return Report([Outcome(made, "UPDATE", text, f"takes the place of {id}")], applied.op)
 
     def link(
         self,
@@ -364,19 +274,19 @@ class Memory:
         explain    put each channel's score, what was degraded and what was almost returned into `hits.trace`
         note_use   count this as a use of what was found, which keeps it from fading
         """
-        own, rest = _scope_and_filters(scope, filters)
+        own, rest = scope_and_filters(scope, filters)
         cue = Cue(
-            text=_query(query),
+            text=query_of(query),
             now=self._now() if now is None else parse_moment(now, self.zone, "now"),
-            want=self._want(kinds, rest, at, as_of),
-            top_k=_count("top_k", top_k),
-            threshold=_threshold(threshold),
+            want=want_of(kinds, rest, at, as_of, self.zone),
+            top_k=count_of("top_k", top_k),
+            threshold=threshold_of(threshold),
             explain=explain,
         )
         self._check_model()
         hits = self.system.search(self.store.view(own), cue, self.embedder)
         if note_use and not self.readonly and as_of is None:
-            self._note_uses(own, hits)
+            self._uses.note(hits, self._now())
         return hits
 
     def context(
@@ -393,7 +303,7 @@ class Memory:
         count_tokens  your model's counter; the default estimates
         search        scope, filters, at, as_of, ... as for `search`
         """
-        return pack(self.search(query, top_k=top_k, **search), _count("max_tokens", max_tokens), count_tokens)
+        return pack(self.search(query, top_k=top_k, **search), count_of("max_tokens", max_tokens), count_tokens)
 
     def get(
         self,
@@ -417,9 +327,9 @@ class Memory:
         **scope: Unpack[ScopeArgs],
     ) -> Sequence[Engram]:
         """Records in the order in which they happened. `retired` shows what left the view as well."""
-        own, rest = _scope_and_filters(scope, filters)
-        want = self._want(kinds, rest, at, as_of, retired)
-        bound = None if limit is None else _count("limit", limit)
+        own, rest = scope_and_filters(scope, filters)
+        want = want_of(kinds, rest, at, as_of, self.zone, retired)
+        bound = None if limit is None else count_of("limit", limit)
         if not isinstance(offset, int) or not 0 <= offset < 2**63:
             raise InputError(f"offset is {offset!r}; it must be a whole number from 0")
         return self.store.view(own).select(want, bound, offset, newest_first)
@@ -450,7 +360,7 @@ class Memory:
         """The operations, newest first; or the journal lines of one operation, in order."""
         view = self._view(scope)
         if op is None:
-            return view.operations(_count("limit", limit), verb)
+            return view.operations(count_of("limit", limit), verb)
         entries = view.journal(op=op, limit=1_000_000)
         if not entries:
             raise NotFoundError(f"no operation {op} in {view.scope}; see: slowwave log")
@@ -474,7 +384,7 @@ class Memory:
         start = time.perf_counter()
         view = self._view(scope)
         now = self._now()
-        self._flush_uses()
+        self._uses.flush()
         self._check_model()
         cursor = view.cursor(self.system.name)
         if since is not None:
@@ -503,7 +413,7 @@ class Memory:
         """
         view = self._view(scope)
         if op is None:
-            row = _last_done(view)
+            row = last_done(view)
         else:
             check_text(op, "op")
             rows = view.operations(1, op=op)
@@ -540,7 +450,7 @@ class Memory:
         subject  those that this name said, or that mention it
         all      everything in the scope
         """
-        own, rest = _scope_and_filters(scope, filters)
+        own, rest = scope_and_filters(scope, filters)
         check_text(reason, "reason")
         view = self.store.view(own)
         chosen = chosen_ids(view, id, parse(rest, self.zone), filters is not None, subject, all)
@@ -573,7 +483,7 @@ class Memory:
         Chosen as in `forget`, and what left the view counts too. The receipt says what went, what was looked for in
         which files, and whether it was found. This cannot be undone.
         """
-        own, rest = _scope_and_filters(scope, filters)
+        own, rest = scope_and_filters(scope, filters)
         view = self.store.view(own)
         chosen = chosen_ids(view, id, parse(rest, self.zone), filters is not None, subject, all, retired=True)
         self._uses.clear()
@@ -638,7 +548,7 @@ class Memory:
         """
         from slowwave.formats.leave import export
 
-        self._flush_uses()
+        self._uses.flush()
         return export(self._view(scope), Path(path), format)
 
     def import_(
@@ -660,7 +570,7 @@ class Memory:
         """
         from slowwave.formats.arrive import arrive
 
-        self._flush_uses()
+        self._uses.flush()
         return arrive(self, Path(path), scope_of(scope), format, dry_run, progress, rehome)
 
     def check(self) -> Sequence[str]:
@@ -669,7 +579,7 @@ class Memory:
 
     def close(self) -> None:
         """Write the noted uses and let the file go."""
-        self._flush_uses()
+        self._uses.flush()
         self.store.close()
 
     def __enter__(self) -> Memory:
@@ -698,119 +608,3 @@ class Memory:
         if not self._model_checked:
             self.store.set_model(self.embedder.name, self.embedder.dim)
             self._model_checked = True
-
-    def _want(
-        self,
-        kinds: Sequence[str] | None,
-        filters: Mapping[str, Any] | None,
-        at: Moment,
-        as_of: Moment,
-        retired: bool = False,
-    ) -> Want:
-        if kinds is not None:
-            if not isinstance(kinds, (str, Sequence, set, frozenset)):
-                raise InputError(f"kinds is a {type(kinds).__name__}; give a list of {', '.join(KINDS)}")
-            kinds = (kinds,) if isinstance(kinds, str) else tuple(kinds)
-            unknown = [kind for kind in kinds if kind not in KINDS]
-            if unknown:
-                raise InputError(f"kinds has {', '.join(map(str, unknown))}; there are {', '.join(KINDS)}")
-        return Want(
-            kinds=None if kinds is None else tuple(kinds),
-            where=parse(filters, self.zone),
-            at=None if at is None else parse_moment(at, self.zone),
-            as_of=None if as_of is None else parse_moment(as_of, self.zone, "as_of"),
-            retired=retired,
-        )
-
-    def _note_uses(self, scope: Scope, hits: Hits) -> None:
-        now = self._now()
-        with self._lock:
-            noted = self._uses.setdefault(scope, {})
-            for hit in hits:
-                engram: Engram = hit.engram
-                half_life = half_life_after_use(engram.half_life_days, engram.used or engram.recorded, now)
-                noted[engram.id] = (now, half_life, now + timedelta(days=half_life))
-            full = sum(map(len, self._uses.values())) >= USES_KEPT
-        if full:
-            self._flush_uses()
-
-    def _flush_uses(self) -> None:
-        with self._lock:
-            uses, self._uses = self._uses, {}
-        with suppress(StoreError):  # a use is a hint: no search or write fails because it could not be noted
-            for noted in uses.values():
-                if noted and not self.readonly:
-                    self.store.touch(noted)
-
-
-def _path(path: str | Path | None) -> str:
-    if path is None:
-        return str(default_path())
-    if not isinstance(path, (str, Path)) or not str(path).strip() or "\0" in str(path):
-        raise InputError(f'path is {path!r:.80}; give the path of a file, or ":memory:"')
-    return str(path)
-
-
-def _mapping(name: str, value: Mapping[str, Any] | None) -> Mapping[str, Any]:
-    if value is not None and not isinstance(value, Mapping):
-        raise InputError(f"{name} is a {type(value).__name__}; it must be a dictionary")
-    return value or {}
-
-
-def _last_done(view: View) -> Mapping[str, Any]:
-    """The newest operation that was not undone and is no undo."""
-    limit = 50
-    while True:
-        rows = view.operations(limit)
-        row = next((row for row in rows if row["undone_by"] is None and row["verb"] != "undo"), None)
-        if row is not None:
-            return row
-        if len(rows) < limit:
-            raise NotFoundError(f"there is nothing to undo in {view.scope}")
-        limit *= 8
-
-
-def _zone(zone: str | tzinfo) -> tzinfo:
-    if isinstance(zone, tzinfo):
-        return zone
-    try:
-        return UTC if zone == "UTC" else zoneinfo.ZoneInfo(zone)
-    except (zoneinfo.ZoneInfoNotFoundError, ValueError, TypeError, OSError) as error:
-        raise InputError(f"zone is {zone!r}; give an IANA name such as Europe/London") from error
-
-
-def _scope_and_filters(scope: ScopeArgs, filters: Mapping[str, Any] | None) -> tuple[Scope, Mapping[str, Any] | None]:
-    """Scope fields named in `filters` count as arguments where those are left out, as mem0's users write them."""
-    if filters is None or not isinstance(filters, dict):
-        return scope_of(scope), filters
-    given: dict[str, Any] = dict(scope)
-    rest = dict(filters)
-    for name in SCOPE_FIELDS:
-        if given.get(name) is None and isinstance(rest.get(name), str) and rest[name] != "*":
-            given[name] = rest.pop(name)
-    return scope_of(given), rest
-
-
-def _query(query: str) -> str:
-    if not isinstance(query, str) or not query.strip():
-        raise InputError(f"query is {query!r:.60}; give a question or some words")
-    check_text(query, "query")
-    return query[:10_000]
-
-
-def _count(name: str, value: int) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= 1_000_000:
-        raise InputError(f"{name} is {value!r}; it must be a whole number from 1 to 1,000,000")
-    return value
-
-
-def _threshold(value: float | None) -> float | None:
-    if value is not None and not (isinstance(value, (int, float)) and 0 <= value <= 1):
-        raise InputError(f"threshold is {value!r}; it must lie in [0, 1]")
-    return value
-
-
-def _positive(name: str, value: float, at_most: float = 1e9) -> float:
-    if not isinstance(value, (int, float)) or not 0 < value <= at_most:
-        raise InputError(f"{name} is {value!r}; it must be a number above 0 and at most {at_most:g}")
-    return value

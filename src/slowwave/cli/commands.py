@@ -89,7 +89,8 @@ def takes(method: str = "", *arguments: tuple[str, Any], also: str = "", **words
 @contextmanager
 def opened(args: Args, create: bool = False) -> Iterator[Memory]:
     """The memory that the command line names; only a command that writes makes a new file."""
-    from slowwave.memory import Memory, default_path
+    from slowwave.memory import Memory
+    from slowwave.ops.arguments import default_path
 
     path = Path(getattr(args, "db", None) or default_path()).expanduser()
     if not create and not path.exists():

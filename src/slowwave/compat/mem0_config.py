@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from slowwave.errors import InputError
-from slowwave.memory import default_path
+from slowwave.ops.arguments import default_path
 
 DATABASES = (".db", ".sqlite", ".sqlite3")
 SERVERS = ("host", "url", "port", "connection_string")  # of a vector store

@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+from slowwave.errors import NotFoundError
 from slowwave.records import Change
-from slowwave.store.base import Entry
+from slowwave.store.base import Entry, View
 
 
 def reverse(entries: Sequence[Entry], dependents: Sequence[str], now: datetime) -> list[Change]:
@@ -51,3 +52,16 @@ def _retire(id_: str, reason: str, now: datetime, entry: Entry | None = None) ->
         unlinks=entry.links if entry else (),
         sources=(id_,),
     )
+
+
+def last_done(view: View) -> Mapping[str, Any]:
+    """The newest operation that was not undone and is no undo."""
+    limit = 50
+    while True:
+        rows = view.operations(limit)
+        row = next((row for row in rows if row["undone_by"] is None and row["verb"] != "undo"), None)
+        if row is not None:
+            return row
+        if len(rows) < limit:
+            raise NotFoundError(f"there is nothing to undo in {view.scope}")
+        limit *= 8
