@@ -81,7 +81,9 @@ def page(name: str, result: Any) -> str:
         return f"On the five conversations that nothing was chosen on:\n\n{retrieval(result, part='the others')}"
     if "parts" in result:
         counts = ", ".join(f"{value:,} {what}" for what, value in result["counts"].items())
-        return f"{retrieval(result)}\n\n{counts}. {made_by(result)}"
+        nothing = [f"{what}, at the default threshold: {cell(v)}. " for what, v in result.items() if "nothing" in what]
+        told = "".join(part[0].upper() + part[1:] for part in nothing)
+        return f"{retrieval(result)}\n\n{told}{counts}. {made_by(result)}"
     from slowwave.bench import BENCHMARKS
 
     rendered = BENCHMARKS[result["benchmark"]]().render(result)
