@@ -239,7 +239,7 @@ class Change:
         }
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Hit:
     """One engram that a search found, with its score in [0, 1] and what each channel gave to it.
 
@@ -251,6 +251,9 @@ class Hit:
     score: float
     channels: Mapping[str, float] = field(default_factory=dict)
     why: str = ""
+
+    def __repr__(self) -> str:
+        return f"Hit({self.score:.2f}, {self.engram.text!r}, {self.engram.at:%Y-%m-%d}, why={self.why!r})"
 
     @property
     def id(self) -> str:

@@ -79,7 +79,8 @@ def test_sleep_supersedes_a_value_and_search_puts_the_new_one_first_unless_the_p
     old, new = "My office is on floor 3.", "My office is on floor 5."
     now = texts(memory.search("Which floor is my office on?", threshold=0, kinds=["episode"], **ANA))
     assert now.index(new) < now.index(old)
-    then = texts(memory.search("Which floor is my office on?", at="2023-05-01", threshold=0, kinds=["episode"], **ANA))
+    asked = "Which floor is my office on?"
+    then = texts(memory.search(asked, at="2023-05-01", threshold=0, kinds=["episode"], **ANA))
     assert then == [old]
     kept = {engram.text: engram.until for engram in memory.list(kinds=["episode"], **ANA)}
     assert kept[old] == datetime(2023, 9, 1, tzinfo=UTC)
@@ -94,7 +95,9 @@ def test_two_statements_that_differ_in_a_colour_are_a_change_and_two_events_are_
     memory.add("I ran ten kilometres yesterday", at="2023-05-01", speaker="Ana", session="a", **ANA)
     memory.add("I ran ten kilometres yesterday", at="2023-05-08", speaker="Ana", session="b", **ANA)
     memory.sleep(**ANA)
-    episodes = {(engram.text, engram.at.month, engram.at.day): engram for engram in memory.list(kinds=["episode"], **ANA)}
+    episodes = {
+        (engram.text, engram.at.month, engram.at.day): engram for engram in memory.list(kinds=["episode"], **ANA)
+    }
     assert len(episodes) == 6, "nothing was folded"
     ended = {text for (text, _, _), engram in episodes.items() if engram.until is not None}
     assert ended == {"My favourite colour is red"}
@@ -141,7 +144,8 @@ def test_what_is_not_used_fades_and_what_is_used_does_not(memory, clock):
     memory.add("The spare key is under the third flower pot", speaker="Ana", **ANA)
     memory.add("Grandmother's recipe needs two lemons", speaker="Ana", **ANA)
     clock[0] += timedelta(days=20)
-    assert texts(memory.search("Where is the spare key?", top_k=1, **ANA)) == ["The spare key is under the third flower pot"]
+    found = texts(memory.search("Where is the spare key?", top_k=1, **ANA))
+    assert found == ["The spare key is under the third flower pot"]
     clock[0] += timedelta(days=15)
     night = memory.sleep(**ANA)
     assert [memory.get(change.id, **ANA).text for change in night if change.verb == "weaken"] == [
@@ -162,8 +166,8 @@ def test_a_second_night_finds_nothing_to_do(diary):
 def test_every_derived_record_names_sources_that_are_there(memory):
     for number in range(30):
         memory.add(
-            f"On day {number} we walked to Lindesnes and talked at length about the lighthouse, the ferry and the weather "
-            f"that kept the keeper's family indoors for {number} days.",
+            f"On day {number} we walked to Lindesnes and talked at length about the lighthouse, the ferry and the "
+            f"weather that kept the keeper's family indoors for {number} days.",
             at=datetime(2023, 5, 1 + number % 28, 9, number, tzinfo=UTC),
             speaker="Ana" if number % 2 else "Ben",
             session=f"s{number // 10}",
