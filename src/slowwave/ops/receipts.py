@@ -30,7 +30,7 @@ def needles(doomed: Sequence[Engram]) -> list[bytes]:
                 out[data[-WINDOW:]] = None
         for word in re.findall(rf"\w{{{LONG_WORD},}}", engram.text):
             out[word.encode("utf-8")] = None
-            out[word.lower()[: LONG_WORD - 2].encode("utf-8")] = None  # as the full-text index stems it
+            out[word.lower().encode("utf-8")] = None  # as the full-text index folds it
     return list(out)
 
 
