@@ -5,6 +5,7 @@
                 + support   * highest, over the candidates, of (centred cosine + min(1, cover))
                 + names     * (known - unknown) / all names in the query that are no speaker's
                 - unknown   * how far the share of the query's telling words that occur nowhere exceeds 0.3
+                              (this and an unknown name count in full only in a memory of `many` records)
                 + time      * how close the best candidate is to the time that the query names, if it names one
     probability of the best hit = 1 / (1 + exp(-e)); the others fall with their distance from it in rank score.
 
@@ -26,6 +27,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from slowwave.ops.neighbours import Floats
+from slowwave.store.lexical import FEWEST
 
 THRESHOLD = 0.25  # below this, a hit is left out by default
 
@@ -42,6 +44,7 @@ class Calibration:
     support: float = 2.0
     names: float = 3.0
     unknown: float = 6.0
+    many: int = 300
     time: float = 1.0
     fall: float = 0.2
 
@@ -55,6 +58,7 @@ class Evidence:
     support  from `support`
     names    from `names_known`, in [-1, 1]
     unknown  share of the query's telling words that no record holds, in [0, 1]
+    records  how many records the memory holds: a small one knows few words
     time     the highest time closeness among the candidates, in [0, 1]; 0 if the query names no time
     """
 
@@ -63,6 +67,7 @@ class Evidence:
     names: float = 0.0
     unknown: float = 0.0
     time: float = 0.0
+    records: int = 1_000_000
 
 
 def cover(lexical: ArrayLike, frequency: Mapping[str, int], records: int) -> Floats:
@@ -71,6 +76,7 @@ def cover(lexical: ArrayLike, frequency: Mapping[str, int], records: int) -> Flo
     frequency  in how many records each telling word of the query occurs; words that occur nowhere must be there with 0
     records    how many records the index holds
     """
+    records = max(records, FEWEST)
     attainable = sum(math.log1p((records - n + 0.5) / (n + 0.5)) for n in frequency.values() if n <= records)
     scores = np.maximum(np.asarray(lexical, dtype=np.float64), 0.0)
     return scores / attainable if attainable > 0 else np.zeros_like(scores)
@@ -97,13 +103,14 @@ def probability(evidence: Evidence, calibration: Calibration | None = None) -> f
     Without vectors, the words have to stand in for the cosine: a full cover then counts like a cosine of 0.6.
     """
     c = calibration or Calibration()
+    seen = min(1.0, evidence.records / c.many)
     nearest = 0.6 * min(1.0, evidence.support) if math.isnan(evidence.nearest) else evidence.nearest
     return _logistic(
         c.base
         + c.nearest * nearest
         + c.support * evidence.support
-        + c.names * evidence.names
-        - c.unknown * max(0.0, evidence.unknown - 0.3)
+        + c.names * (evidence.names if evidence.names > 0 else evidence.names * seen)
+        - c.unknown * max(0.0, evidence.unknown - 0.3) * seen
         + c.time * evidence.time
     )
 

@@ -200,13 +200,13 @@ def to_engrams(
             attrs=MappingProxyType(attrs),
             origin=item.origin,
             half_life_days=half_life_days,
-            due=_later(now.astimezone(UTC), half_life_days),
+            due=later(now.astimezone(UTC), half_life_days),
         )
         out.append((engram, key))
     return out
 
 
-def _later(moment: datetime, days: float) -> datetime | None:
+def later(moment: datetime, days: float) -> datetime | None:
     """So many days later; None beyond the year 9999."""
     try:
         return moment + timedelta(days=days)

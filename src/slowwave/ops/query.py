@@ -6,13 +6,13 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
-from slowwave.ops.words import MONTHS, WEEKDAYS, word_set
+from slowwave.ops.words import MONTHS, WEEKDAYS, pairs, word_set
 
 # Words that tell nothing about what is looked for; "t", "s", "re" is what a tokenizer leaves of "don't", "it's".
 STOP_WORDS = word_set(
     "a about above after again all am an and any are as at be because been before being below between both but by can "
     "could d did do does doing don done down during each few for from further had has have having he her here hers "
-    "him his how i if in into is it its just ll m may me might mine more most my no nor not of off on once only or "
+    "him his how i if in into is it its just ll m may me might mine more most my no nor not now of off on once only or "
     "other our ours out over own re s same shall she should so some such t than that the their theirs them then there "
     "these they this those through to too under until up us ve very was we were what when where which while who whom "
     "whose why will with would you your yours"
@@ -98,7 +98,7 @@ def analyse(query: str, speakers: Collection[str] = ()) -> QueryAnalysis:
     means the one called "assistant".
     """
     words = [word.lower() for word in _WORD.findall(query)]
-    telling = [word for word in words if word not in STOP_WORDS]
+    telling = [term for word in words if word not in STOP_WORDS for term in pairs(word)]
     about = _speakers(query, words, speakers)
     spoken_of = {part for name in about for part in _WORD.findall(name.lower())}
     return QueryAnalysis(

@@ -5,10 +5,11 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterable
 from contextlib import suppress
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from slowwave.errors import StoreError
 from slowwave.ops.fading import half_life_after_use
+from slowwave.ops.intake import later
 from slowwave.records import Hit
 from slowwave.store.base import Store
 from slowwave.store.forks import guard
@@ -34,7 +35,7 @@ class Uses:
             for hit in hits:
                 engram = hit.engram
                 half_life = half_life_after_use(engram.half_life_days, engram.used or engram.recorded, now)
-                self._noted[engram.id] = (now, half_life, now + timedelta(days=half_life))
+                self._noted[engram.id] = (now, half_life, later(now, half_life))
             full = len(self._noted) >= KEPT
         if full:
             self.flush()

@@ -10,6 +10,7 @@ import re
 import unicodedata
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import pairwise
 
 
 def word_set(text: str) -> frozenset[str]:
@@ -150,6 +151,25 @@ class Token:
     key: str
     kind: str
     start: int
+
+
+_UNSPACED = re.compile(r"[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff]")  # Chinese and Japanese: no spaces
+_UNSPACED_RUN = re.compile(rf"{_UNSPACED.pattern}+")
+
+
+def spaced(text: str) -> str:
+    """Chinese and Japanese characters set apart, so that a full-text index sees each as a word."""
+    return _UNSPACED.sub(r" \g<0> ", text) if _UNSPACED.search(text) else text
+
+
+def pairs(word: str) -> list[str]:
+    """A run of Chinese or Japanese as its overlapping pairs, to be looked for side by side; any other word as it is."""
+    if not _UNSPACED.search(word):
+        return [word]
+    out = [part for part in _UNSPACED_RUN.sub(" ", word).split() if part]
+    for run in _UNSPACED_RUN.findall(word):
+        out += [run] if len(run) == 1 else [f"{a} {b}" for a, b in pairwise(run)]
+    return out
 
 
 def straight(text: str) -> str:

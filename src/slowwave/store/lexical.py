@@ -7,6 +7,9 @@ depends on the record alone, and that is weighed anew by how rare the word is in
     bm25(record) = sum over words of  idf(word in scope) * fts5 score(record, word) / idf(word in index)
     idf(word)    = max(1e-6, ln((N - n + 0.5) / (n + 0.5)))          as FTS5 has it, N records of which n hold the word
 
+A memory of a few records says little of how rare a word is, so N is never taken as less than FEWEST: otherwise a word
+that half of four records hold would count for nothing.
+
 Differs from BM25 over a scope's own index: a record's length is still measured against the mean of the whole index.
 """
 
@@ -17,6 +20,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 MOST = 1000  # records that one word offers; of the words that more records hold, only the best
+FEWEST = 100
 LEAST_IDF = 1e-6
 Read = Callable[[str, Sequence[Any]], list[Any]]
 
@@ -56,7 +60,7 @@ def rank(
             "SELECT rowid, -rank FROM words WHERE words MATCH ? ORDER BY rank LIMIT ?", [any_of(prefix, [term]), MOST]
         )
         holding = len(rows) if len(rows) < MOST else frequencies(read, prefix, [term])[term]
-        weight = idf(max(records, holding), holding) / idf(everywhere, held[term])
+        weight = idf(max(records, holding, FEWEST), holding) / idf(everywhere, held[term])
         for n, score in rows:
             scores[n] = scores.get(n, 0.0) + weight * score
     return sorted(scores.items(), key=lambda item: (-item[1], item[0]))

@@ -35,8 +35,9 @@ if TYPE_CHECKING:
 Values = Sequence[Any]
 EVERYTHING = Want(retired=True)
 MOSTLY = 0.95  # share of the index that a scope holds from which the index's statistics are taken for its own
+MANY = 2000  # records from which that is done, because it is quicker
 SPARE = 64  # rows fetched beyond k, since some of the best may be retired
-MOST_SEEN = 10_000  # light rows kept from one read to the next
+MOST_SEEN = 5_000  # light rows kept from one read to the next
 LIGHT = (  # the fields of a Row
     "e.n, e.kind, e.text, e.at, e.until, e.recorded, e.retired, e.strength, e.session, e.turn, e.speaker, e.scope"
 )
@@ -144,7 +145,7 @@ class SqliteView(View):
             live = self._live(found.ids)
             keep = np.fromiter((n in live for n in found.ids.tolist()), dtype=bool, count=len(found.ids))
             if keep.sum() >= k or len(found.ids) < fetch:
-                return Found(found.ids[keep][:k], found.scores[keep][:k], found.mean, found.std)
+                return Found(found.ids[keep][:k], found.scores[keep][:k], found.mean, found.std, found.note)
             fetch *= 4
 
     def cosines(self, query: NDArray[np.float32], ns: Sequence[int]) -> dict[int, float]:
@@ -171,7 +172,7 @@ class SqliteView(View):
     def _ranked(self, terms: Sequence[str], fetch: int) -> tuple[list[tuple[int, float]], bool]:
         """The best by BM25, wanted or not, perhaps not all of the scope, and whether there are more."""
         records, everywhere = self._sizes()
-        if records >= MOSTLY * everywhere:
+        if records >= MOSTLY * everywhere and everywhere >= MANY:
             # The index is the scope's, near enough, and what is not is left out by whoever asked: to match the scope's
             # word as well, which nearly every record has, would take twice as long.
             sql = "SELECT rowid, -rank FROM words WHERE words MATCH ? ORDER BY rank LIMIT ?"

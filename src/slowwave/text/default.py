@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
@@ -26,7 +26,8 @@ from slowwave.ops.consolidate import Made
 from slowwave.ops.dates import TimeSpan, describe, find_event_times, find_times, resolve_event
 from slowwave.ops.fusion import Candidates, Weights, fuse, unite
 from slowwave.ops.neighbours import adjacent, shape
-from slowwave.ops.query import QueryAnalysis, analyse, asks_nothing_else, choose_terms, speaker_match
+from slowwave.ops.query import GENERIC, QueryAnalysis, analyse, asks_nothing_else, choose_terms, speaker_match
+from slowwave.ops.words import spaced
 from slowwave.records import Engram, Hit, Hits
 from slowwave.store.base import Cursor, Index, Row, View, Want
 from slowwave.store.clock import EPOCH, from_micros, to_micros
@@ -62,6 +63,7 @@ class _Pool:
     vector: Vector | None
     records: int
     frequency: Mapping[str, int]
+    beside: Set[str]
     degraded: Sequence[str]
     dense: int
     lexical: int
@@ -194,6 +196,8 @@ class DefaultMemory(TextSystem):
         rows = view.rows(found, cue.want)
         around = view.neighbours(list(rows.values()), 1)
         rows |= view.rows([n for n in around.values() if n not in rows], cue.want)
+        timely_words = {word.lower() for span in times for word in span.text.split()}
+        beside = GENERIC | timely_words | {value.casefold() for value in view.scope.to_dict().values()}
         offered = (len(dense), len(lexical), len(timely))
         if vector is not None:
             dense |= view.cosines(vector, [n for n in rows if n not in dense])
@@ -207,7 +211,7 @@ class DefaultMemory(TextSystem):
                 [spoken.get(row.n, []) for row in chosen],
             )
             candidates = replace(candidates, time=closeness)
-        return _Pool(chosen, candidates, mean, std, vector, records, frequency, degraded, *offered)
+        return _Pool(chosen, candidates, mean, std, vector, records, frequency, beside, degraded, *offered)
 
     def _bearing(self, view: View, pool: _Pool, asked: QueryAnalysis, order: Sequence[int]) -> float:
         """The probability that the memory holds something on the question; see `ops/calibration.py`."""
@@ -216,13 +220,20 @@ class DefaultMemory(TextSystem):
         if pool.vector is not None:
             best = view.vectors([pool.rows[place].n for place in order[:10]])
             nearest = max((float(vector @ pool.vector) for vector in best.values()), default=math.nan)
-        known = sum(1 for name in asked.names if view.lexical([name], 1, Want()))
+        own = {value.casefold() for value in view.scope.to_dict().values()}
+        names = [
+            name for name in asked.names if name.casefold() not in own
+        ]  # whose memory it is need not be named in it
+        known = sum(1 for name in names if view.lexical([name], 1, Want()))
+        # Words that ask for whatever there is, and pairs of characters that nobody wrote, are not what is asked about.
+        frequency = {t: n for t, n in pool.frequency.items() if n or (" " not in t and t not in pool.beside)}
         return probability(
             Evidence(
                 nearest=nearest,
-                support=support(c.dense, cover(c.lexical, pool.frequency, pool.records)),
-                names=names_known(known, len(asked.names) - known),
-                unknown=_share(pool.frequency.values()),
+                support=support(c.dense, cover(c.lexical, frequency, pool.records)),
+                names=names_known(known, len(names) - known),
+                unknown=_share(frequency.values()),
+                records=pool.records,
                 time=float(c.time.max(initial=0.0)),
             )
         )
@@ -286,7 +297,9 @@ def embedding_text(engram: Engram) -> str:
 
 def lexical_text(engram: Engram) -> str:
     """What the full-text index reads: who speaks, when, and the text."""
-    return f"{engram.speaker or ''} {engram.at.day} {MONTHS[engram.at.month - 1]} {engram.at.year} {engram.text}"
+    return (
+        f"{engram.speaker or ''} {engram.at.day} {MONTHS[engram.at.month - 1]} {engram.at.year} {spaced(engram.text)}"
+    )
 
 
 def time_range(span: TimeSpan) -> tuple[int, int]:
