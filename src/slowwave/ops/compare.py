@@ -12,6 +12,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal
 
 from slowwave.ops import words
@@ -451,6 +452,7 @@ def _text(span: Sequence[Token]) -> str:
     return " ".join(t.surface for t in span)
 
 
+@lru_cache(maxsize=8192)  # a night compares each text with several others
 def _parse(text: str) -> _Parse:
     text = words.straight(text).strip()
     asks = bool(_ASKS.search(text)) and not _PREFACE.match(text)
