@@ -123,6 +123,9 @@ class MemoryMachine(RuleBasedStateMachine):
             self.set(back, id_, "out", "undone")
         for id_, name, old, new in reversed(done.lines):
             held = self.records[id_]
+            if name == "tie":
+                back.lines.append((id_, "tie", None, None))
+                continue
             if (held.fields["out"] is not None) if name == "added" else (held.fields[name] != new):
                 for other, fields in before.items():
                     self.records[other].fields = fields
@@ -172,7 +175,7 @@ class MemoryMachine(RuleBasedStateMachine):
         report = self.memory.update(held.id, text, **scope.to_dict())
         done = Done(report.op or "", "update", scope)
         kind = "fact" if held.kind == "episode" else held.kind
-        fields = {**held.fields, "attrs": dict(held.fields["attrs"])}
+        fields = {**held.fields, "attrs": {k: v for k, v in held.fields["attrs"].items() if v is not None}}
         self.records[report[0].id] = Held(report[0].id, text, held.scope, kind, (held.id,), fields)
         done.lines.append((report[0].id, "added", None, True))
         self.set(done, held.id, "out", "corrected")
@@ -289,11 +292,7 @@ class MemoryMachine(RuleBasedStateMachine):
             return
         report = self.memory.link(a.id, "similar", b.id, **scope.to_dict())
         if report.op:
-            self.done.append(Done(report.op, "link", scope, [(a.id, "attrs", a.fields["attrs"], a.fields["attrs"])]))
-            self.done[-1].lines = [(a.id, "tie", None, b.id)]
-            for held in self.records.values():
-                held.fields.setdefault("tie", None)
-            self.records[a.id].fields["tie"] = b.id
+            self.done.append(Done(report.op, "link", scope, [(a.id, "tie", None, None)]))
 
     @rule(scope=st.sampled_from(SCOPES), back=st.booleans())
     def sleep(self, scope: Scope, back: bool) -> None:
@@ -333,11 +332,6 @@ class MemoryMachine(RuleBasedStateMachine):
                     self.set(done, entry.engram, names[name], after)
             for link in (*entry.links, *entry.unlinks):
                 done.lines.append((link.source, "tie", None, None))
-        for line in done.lines:
-            for held in self.records.values():
-                held.fields.setdefault("tie", None)
-            if line[1] == "tie":
-                self.records[line[0]].fields["tie"] = None
         self.done.append(done)
         if back:
             last = self.memory.log(limit=1, **scope.to_dict())[0]
@@ -382,10 +376,7 @@ class MemoryMachine(RuleBasedStateMachine):
         for scope in SCOPES:
             every = self.memory.list(limit=None, retired=True, **scope.to_dict())
             told = {e.id: (e.text, e.scope, e.kind, e.sources, state(e)) for e in every}
-            model = {
-                h.id: (h.text, h.scope, h.kind, h.sources, {n: v for n, v in h.fields.items() if n != "tie"})
-                for h in self.seen(scope)
-            }
+            model = {h.id: (h.text, h.scope, h.kind, h.sources, h.fields) for h in self.seen(scope)}
             assert told == model
             shown = self.memory.list(limit=None, **scope.to_dict())
             assert {e.id for e in shown} == {h.id for h in self.shown(scope)}

@@ -114,6 +114,25 @@ def what_is_derived_names_its_sources(bench: Bench) -> None:
     expect(done.refused and store.view(ANA).count(EVERYTHING) == 3, "a record without its source was kept")
 
 
+def what_was_there_already_takes_the_place_of_its_twin(bench: Bench) -> None:
+    store = bench.open()
+    view = store.view(ANA)
+    a, held = bench.add(store, "a", "twin")
+    twin = bench.engram("twin")
+    ties = (Link(twin.id, "next", a.id), Link(twin.id, "next", held.id))
+    changes = [
+        Change("add", twin.id, "", engram=twin),
+        Change("update", twin.id, "", fields={"attrs": {"x": 1}}, sources=(twin.id,)),
+        *(Change("link", twin.id, "", links=(tie,)) for tie in ties),
+    ]
+    done = bench.do(store, changes, cursor=Cursor(1, {"open": [twin.id]}))
+    expect([c.id for c in done.changes] == [held.id] * 2, f"the changes name {[c.id for c in done.changes]}")
+    expect([why for _, why in done.refused] == ["it would be tied to itself"], f"refused: {done.refused}")
+    lines = view.journal(op=done.op)
+    expect(lines[0].links == (Link(held.id, "next", a.id),) and lines[1].sources == (held.id,), f"the journal: {lines}")
+    expect(view.cursor("default").state == {"open": [held.id]}, "the cursor keeps an id that is not there")
+
+
 def each_scope_and_system_has_its_cursor(bench: Bench) -> None:
     store = bench.open()
     tricky = Scope(user_id="ana run_id=r1")
@@ -134,5 +153,6 @@ WRITING: tuple[Callable[[Bench], None], ...] = (
     an_undone_operation_is_marked_and_unmarked,
     ties_are_kept_once_and_taken_away,
     what_is_derived_names_its_sources,
+    what_was_there_already_takes_the_place_of_its_twin,
     each_scope_and_system_has_its_cursor,
 )

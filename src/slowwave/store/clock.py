@@ -56,23 +56,23 @@ def from_micros(micros: int, zone: str = "UTC") -> datetime:
         return moment
 
 
-def aware(moment: datetime, zone: tzinfo) -> datetime:
+def aware(moment: datetime, zone: tzinfo, name: str = "time") -> datetime:
     """A naive time is read in `zone`; one that UTC cannot express (around the years 1 and 9999) is an InputError."""
     if moment.tzinfo is None or moment.utcoffset() is None:
         moment = moment.replace(tzinfo=zone)
     try:
         moment.astimezone(UTC)
     except (OverflowError, ValueError) as error:
-        raise InputError(f"time {moment} lies outside the years 1 to 9999 in UTC; give one inside") from error
+        raise InputError(f"{name} is {moment}, outside the years 1 to 9999 in UTC; give one inside") from error
     return moment
 
 
 def parse_moment(value: object, zone: tzinfo, name: str = "at") -> datetime:
     """A datetime, date, ISO 8601 text, or seconds since 1970 -> an aware datetime."""
     if isinstance(value, datetime):
-        return aware(value, zone)
+        return aware(value, zone, name)
     if isinstance(value, date):
-        return aware(datetime(value.year, value.month, value.day), zone)
+        return aware(datetime(value.year, value.month, value.day), zone, name)
     if isinstance(value, bool):
         raise InputError(f"{name} is {value!r}; {FORMS}")
     if isinstance(value, (int, float)):
@@ -82,7 +82,7 @@ def parse_moment(value: object, zone: tzinfo, name: str = "at") -> datetime:
             raise InputError(f"{name} is {value!r} seconds since 1970, which is outside the years 1 to 9999") from error
     if isinstance(value, str):
         try:
-            return aware(datetime.fromisoformat(value.strip()), zone)
+            return aware(datetime.fromisoformat(value.strip()), zone, name)
         except ValueError as error:
             if isinstance(error, InputError):
                 raise

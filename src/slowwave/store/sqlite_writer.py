@@ -47,7 +47,8 @@ class Writer:
         """Apply them in order; what is set aside is in `refused`."""
         self.sql = connection.execute
         self._model = self.store.current_model()  # within the transaction: another process may have changed it
-        for change in changes:
+        for given in changes:
+            change = self._renamed(given)
             reason = self._apply(change)
             if reason is None:
                 self.done.append(change)
@@ -64,12 +65,35 @@ class Writer:
         if o.cursor is not None:
             self.sql(
                 "INSERT OR REPLACE INTO cursors VALUES (?, ?, ?, ?)",
-                (self._scope_number(o.scope), o.system, o.cursor.last, pack(dict(o.cursor.state))),
+                (self._scope_number(o.scope), o.system, o.cursor.last, self._with_kept_ids(pack(dict(o.cursor.state)))),
             )
         if o.undoes is not None:
             self._operation()
             self.sql("UPDATE operations SET undone_by = NULL WHERE undone_by = ?", (o.undoes,))
             self.sql("UPDATE operations SET undone_by = ? WHERE id = ?", (self.op_id, o.undoes))
+
+    def _renamed(self, change: Change) -> Change:
+        """The change in terms of the ids that were kept: what an earlier one would have added may have been there."""
+        names = {given: kept for given, kept in self.added.items() if given != kept}
+        if not names:
+            return change
+
+        def tie(link: Link) -> Link:
+            return replace(link, source=names.get(link.source, link.source), target=names.get(link.target, link.target))
+
+        return replace(
+            change,
+            id=names.get(change.id, change.id),
+            links=tuple(map(tie, change.links)),
+            unlinks=tuple(map(tie, change.unlinks)),
+            sources=tuple(names.get(source, source) for source in change.sources),
+        )
+
+    def _with_kept_ids(self, text: str) -> str:
+        for given, kept in self.added.items():
+            if given != kept:
+                text = text.replace(given, kept)
+        return text
 
     def _apply(self, change: Change) -> str | None:
         """None if it took effect, "" if it was there already, else why it is set aside."""
@@ -96,6 +120,8 @@ class Writer:
                 return ""
             if before == pack_fields(change.fields):
                 change, before = replace(change, fields={}), {}
+        if any(link.source == link.target for link in change.links):
+            return "it would be tied to itself"
         links = [self._link_numbers(link.source, link.target) for link in change.links]
         if None in links:
             return "one end of the link is no longer there"
