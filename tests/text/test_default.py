@@ -184,3 +184,21 @@ def test_every_derived_record_names_sources_that_are_there(memory):
         joined = " ".join(memory.get(source, **ANA).text for source in summary.sources)
         for sentence in summary.text.replace("Ana: ", "").replace("Ben: ", "").split(". "):
             assert sentence.rstrip(".") in joined, "a summary says nothing that its sources do not"
+
+
+def test_as_many_hits_come_as_are_asked_for(memory):
+    memory.add([f"ferry number {number} to Split" for number in range(260)], **ANA)
+    assert len(memory.search("ferry to Split", top_k=250, threshold=0, **ANA)) == 250
+
+
+@pytest.mark.parametrize(
+    ("text", "question"),
+    [
+        ("Ich habe am Montag den Zug nach Köln genommen", "Wohin habe ich am Montag den Zug genommen?"),
+        ("我最近去了厦门，非常美丽。", "厦门美丽吗？"),
+        ("A ship came ashore at Whitby", "What happened to the ship?"),
+    ],
+)
+def test_a_small_memory_answers_in_its_own_language(memory, text, question):
+    memory.add([text, "Something else altogether", "我喜欢喜剧和爱情片。", "Der Hund bellt"], **ANA)
+    assert texts(memory.search(question, top_k=1, **ANA)) == [text]

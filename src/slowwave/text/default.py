@@ -179,19 +179,21 @@ class DefaultMemory(TextSystem):
         voices: int,
     ) -> _Pool:
         """Everything that some channel offers, with the turns around it, ready to be ranked."""
+        most = max(self.candidates, cue.top_k)
         dialogue = voices <= DIALOGUE
         degraded = [] if embedder is not None else ["dense: there is no embedder"]
         dense: dict[int, float] = {}
         mean, std, vector = 0.0, 0.0, None
         if embedder is not None:
             vector = embedder.embed([asked.embedding if dialogue else asked.text])[0]
-            near = view.dense(vector, self.candidates, cue.want)
+            near = view.dense(vector, most, cue.want)
             dense = dict(zip(near.ids.tolist(), near.scores.tolist(), strict=True))
             mean, std = near.mean, near.std
+            degraded += [f"dense: {near.note}"] if near.note else []
         records, frequency = view.document_frequency(asked.terms)
         terms = choose_terms(asked.terms, frequency, records)
-        lexical = dict(view.lexical(terms, self.candidates, cue.want))
-        timely = [n for span in times for n in view.during(*time_range(span), self.candidates, cue.want)]
+        lexical = dict(view.lexical(terms, most, cue.want))
+        timely = [n for span in times for n in view.during(*time_range(span), most, cue.want)]
         found = unite(list(dense), list(lexical), timely)
         rows = view.rows(found, cue.want)
         around = view.neighbours(list(rows.values()), 1)
@@ -221,9 +223,7 @@ class DefaultMemory(TextSystem):
             best = view.vectors([pool.rows[place].n for place in order[:10]])
             nearest = max((float(vector @ pool.vector) for vector in best.values()), default=math.nan)
         own = {value.casefold() for value in view.scope.to_dict().values()}
-        names = [
-            name for name in asked.names if name.casefold() not in own
-        ]  # whose memory it is need not be named in it
+        names = [name for name in asked.names if name.casefold() not in own]  # a memory need not name its owner
         known = sum(1 for name in names if view.lexical([name], 1, Want()))
         # Words that ask for whatever there is, and pairs of characters that nobody wrote, are not what is asked about.
         frequency = {t: n for t, n in pool.frequency.items() if n or (" " not in t and t not in pool.beside)}
