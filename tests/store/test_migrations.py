@@ -1,0 +1,120 @@
+"""Files of every schema there was open, answer, and are brought up to date without losing a word."""
+
+from __future__ import annotations
+
+import gzip
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from slowwave import Memory
+from slowwave.errors import SchemaError
+from slowwave.store import connection as connections
+from slowwave.store.connection import _statements
+from slowwave.store.migrations import APPLICATION_ID, STEPS, VERSION
+
+GOLDEN = sorted((Path(__file__).parent / "golden").glob("schema_*.db.gz"))
+ANA = {"user_id": "ana"}
+
+
+@pytest.fixture(params=GOLDEN, ids=lambda file: file.name)
+def golden(request: pytest.FixtureRequest, path: Path) -> Path:
+    path.write_bytes(gzip.decompress(request.param.read_bytes()))
+    return path
+
+
+def test_every_schema_has_its_file() -> None:
+    assert [file.name for file in GOLDEN] == [f"schema_{n}.db.gz" for n in range(1, VERSION + 1)]
+
+
+def test_an_old_file_opens_and_answers(golden: Path, open_memory: Callable[..., Memory]) -> None:
+    memory = open_memory()
+    assert memory.check() == []
+    texts = {engram.text for engram in memory.list(limit=None, retired=True, **ANA)}
+    assert {"I live in Porto", "I was in Lisbon in May", "I was in Lisbon last May: “naïve” 🙂"} <= texts
+    first = memory.list(filters={"text": "I live in Porto"}, **ANA)[0]
+    assert (first.at.isoformat(), first.speaker, first.session) == ("2023-05-08T13:56:00+02:00", "Ana", "s1")
+    assert first.attrs["place"] == {"x": [1, 2.5, None, True]}
+    assert "I was in Lisbon in May" in {hit.text for hit in memory.search("Lisbon in May", threshold=0, **ANA)}
+    corrected = memory.list(filters={"text": {"contains": "naïve"}}, retired=True, **ANA)[0]
+    assert [entry.reason for entry in memory.history(corrected.id, **ANA)].count("misheard") == 1
+    assert [engram.text for engram in memory.list(user_id="ben")] == ["not Ana's"]
+    assert memory.list(run_id="r", **ANA) == []
+
+
+def test_an_old_file_can_be_written_slept_on_undone_and_erased(
+    golden: Path, open_memory: Callable[..., Memory]
+) -> None:
+    memory = open_memory()
+    assert memory.add("Ana likes red wine", kind="note", run_id="r", until="2030-01-01", **ANA).counts == {"UPDATE": 1}
+    memory.undo(**ANA)
+    memory.add("I moved to Braga in 2024", speaker="Ana", session="s3", **ANA)
+    assert memory.sleep(**ANA).op is not None
+    memory.undo(**ANA)
+    memory.rebuild()
+    assert memory.check() == []
+    assert memory.erase(all=True, **ANA).clean
+    assert [engram.text for engram in memory.list(user_id="ben")] == ["not Ana's"]
+
+
+def test_an_old_file_can_be_read_without_being_changed(golden: Path, open_memory: Callable[..., Memory]) -> None:
+    before = golden.read_bytes()
+    if before and int.from_bytes(before[60:64]) < VERSION:
+        with pytest.raises(SchemaError, match="open it once without"):
+            open_memory(readonly=True)
+    else:
+        assert open_memory(readonly=True).search("Porto", threshold=0, **ANA)
+    assert golden.read_bytes() == before
+
+
+@pytest.mark.parametrize("version", range(1, VERSION + 1))
+def test_released_steps_are_never_edited(version: int) -> None:
+    made = sqlite3.connect(":memory:")
+    for step in STEPS[:version]:
+        for statement in _statements(step):
+            made.execute(statement)
+    kept = sqlite3.connect(":memory:")
+    kept.deserialize(gzip.decompress(GOLDEN[version - 1].read_bytes())[:18] + b"\x01\x01"
+                     + gzip.decompress(GOLDEN[version - 1].read_bytes())[20:])  # fmt: skip
+    schemas = [
+        set(one.execute("SELECT type, name, tbl_name, sql FROM sqlite_schema WHERE name NOT LIKE 'sqlite_%'"))
+        for one in (made, kept)
+    ]
+    made.close()
+    kept.close()
+    assert schemas[0] == schemas[1], "a step that people's files have gone through was edited; add a step below it"
+
+
+def test_a_step_that_fails_leaves_the_file_as_it_was(
+    path: Path, open_memory: Callable[..., Memory], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    open_memory().add("kept", **ANA)
+    bad = "CREATE TABLE half (n INTEGER);\nCREATE TABLE half (n INTEGER);\n"
+    monkeypatch.setattr(connections, "STEPS", (*STEPS, bad))
+    monkeypatch.setattr(connections, "VERSION", VERSION + 1)
+    with pytest.raises(Exception, match="half"):
+        open_memory()
+    monkeypatch.undo()
+    memory = open_memory()
+    assert [engram.text for engram in memory.list(**ANA)] == ["kept"]
+    assert memory.check() == []
+
+
+def test_a_new_step_is_taken_by_an_old_file(
+    path: Path, open_memory: Callable[..., Memory], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    open_memory().add("kept", **ANA)
+    good = "CREATE TABLE more (n INTEGER) STRICT;\nINSERT INTO more SELECT n FROM engrams;\n"
+    monkeypatch.setattr(connections, "STEPS", (*STEPS, good))
+    monkeypatch.setattr(connections, "VERSION", VERSION + 1)
+    assert [engram.text for engram in open_memory().list(**ANA)] == ["kept"]
+    with sqlite3.connect(path) as other:
+        assert other.execute("SELECT count(*) FROM more").fetchone() == (1,)
+        assert other.execute("PRAGMA user_version").fetchone() == (VERSION + 1,)
+        assert other.execute("PRAGMA application_id").fetchone() == (APPLICATION_ID,)
+    other.close()
+    monkeypatch.undo()
+    with pytest.raises(SchemaError):
+        open_memory()
