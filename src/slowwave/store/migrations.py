@@ -65,6 +65,8 @@ CREATE TABLE operations (
     undone_by TEXT
 ) STRICT;
 CREATE INDEX operations_scope ON operations (scope, n);
+CREATE INDEX operations_recorded ON operations (recorded);
+CREATE INDEX operations_undone ON operations (undone_by) WHERE undone_by IS NOT NULL;
 
 CREATE TABLE journal (
     n INTEGER PRIMARY KEY AUTOINCREMENT, op INTEGER NOT NULL REFERENCES operations, engram INTEGER NOT NULL,
@@ -72,6 +74,7 @@ CREATE TABLE journal (
     before TEXT NOT NULL, after TEXT NOT NULL, links TEXT NOT NULL, unlinks TEXT NOT NULL
 ) STRICT;
 CREATE INDEX journal_op ON journal (op);
+CREATE INDEX journal_changed ON journal (op) WHERE before <> '{}';
 CREATE INDEX journal_engram ON journal (engram);
 
 CREATE TABLE cursors (

@@ -461,8 +461,9 @@ class SqliteView(View):
     def _earlier(self, as_of: datetime) -> dict[int, dict[str, Any]]:
         """Row number -> the fields that were changed after a moment, as they were then."""
         rows = self._rows(
-            f"SELECT j.engram, j.before FROM {TABLES} JOIN journal j ON j.engram = e.n "
-            f"JOIN operations o ON o.n = j.op WHERE {self._scope} AND j.before <> '{{}}' AND o.recorded > ? "
+            "SELECT j.engram, j.before FROM operations o CROSS JOIN journal j CROSS JOIN engrams e "
+            "JOIN scopes s ON s.n = e.scope "
+            f"WHERE {self._scope} AND e.n = j.engram AND j.op = o.n AND j.before <> '{{}}' AND o.recorded > ? "
             "ORDER BY j.n DESC",
             [to_micros(as_of)],
         )
