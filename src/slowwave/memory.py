@@ -10,11 +10,12 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, tzinfo
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Unpack
 
-from slowwave.errors import ConflictError, InputError, NotFoundError
+from slowwave.errors import ConflictError, InputError, NotFoundError, StoreError
 from slowwave.models import resolve_embedder
 from slowwave.models.base import Embedder
 from slowwave.ops import receipts
@@ -81,6 +82,7 @@ class Memory:
     durable          wait for the disk at each commit, to survive a power cut and not only a kill
     vector_dtype     "int8" or "float32", for a new file
     cache_mb         memory for the vectors of scopes that are searched
+    ann_from         vectors from which a scope gets an approximate index, see `build_ann`; 0 or None for never
 
     >>> memory = Memory(":memory:", embedder="fake")
     >>> memory.add("Ana moved to Lisbon", user_id="ana").counts
@@ -103,6 +105,7 @@ class Memory:
         durable: bool = True,
         vector_dtype: Literal["int8", "float32"] = "int8",
         cache_mb: int = 2048,
+        ann_from: int | None = 200_000,
     ) -> None:
         self.path = path_of(path)
         self.zone = zone_named(zone)
@@ -118,6 +121,7 @@ class Memory:
             durable=durable,
             vector_dtype=vector_dtype,
             cache_mb=cache_mb,
+            ann_from=ann_from,
         )
         self._uses = Uses(self.store)
         self._model_checked = False
@@ -400,6 +404,11 @@ class Memory:
         applied = self.store.apply(operation, dream.changes, dream.index)
         notes = [*dream.notes, *(f"set aside: {change.verb} {change.id}: {why}" for change, why in applied.refused)]
         progress("write", len(dream.changes), len(dream.changes))
+        try:
+            done = self.store.build_ann(view.scope, partial(progress, "ann"))
+        except StoreError as error:  # the night is written; what is derived can be made at any time
+            done = f"not made: {error}"
+        notes += [f"approximate index: {done}"] if done else []
         return Report(applied.changes, applied.op, time.perf_counter() - start, notes=notes)
 
     def undo(
@@ -512,26 +521,38 @@ class Memory:
         """Every scope of the file and its number of records: for its owner, not for search."""
         return self.store.scopes()
 
+    def build_ann(self, *, progress: Progress = no_progress, **scope: Unpack[ScopeArgs]) -> str:
+        """Make the approximate index of a large scope, or fold into it what came since; says what was done.
+
+        It needs usearch (`pip install "slowwave[ann]"`) and `ann_from` vectors, and lies beside the file. "" means that
+        there is nothing to do. A sleep does this as well; a search never does, and scans all vectors until it is done.
+        """
+        return self.store.build_ann(scope_of(scope), partial(progress, "ann"))
+
     def rebuild(self, *, progress: Progress = no_progress) -> int:
         """Remake all that is derived (full text, times, vectors) for every record of the file; resumes after a kill."""
         self._check_model()
-        done = 0
+        done, large = 0, self.store.ann_scopes()
         for done, total in self.store.rebuild(
             lambda engrams: list(self.system.index(engrams, [b""] * len(engrams), self.embedder).values()), BATCH
         ):
             progress("rebuild", done, total)
+        for scope in large:
+            self.store.build_ann(scope, partial(progress, "ann"))
         return done
 
     def reembed(self, embedder: str | Path | Embedder | None = None, *, progress: Progress = no_progress) -> int:
         """Change the embedder for good: new vectors beside the old, then a swap at once; resumes after a kill."""
         chosen = resolve_embedder(embedder)
-        done = 0
+        done, large = 0, self.store.ann_scopes()
         for done, total in self.store.reembed(
             chosen.name, chosen.dim, lambda engrams: self.system.embed(engrams, chosen), BATCH
         ):
             progress("reembed", done, total)
         self.embedder = chosen
         self._model_checked = False
+        for scope in large:
+            self.store.build_ann(scope, partial(progress, "ann"))
         return done
 
     def export(

@@ -402,6 +402,14 @@ class Store(ABC):
     def rebuild(self, index: Callable[[Sequence[Engram]], Sequence[Index]], batch: int) -> Iterator[tuple[int, int]]:
         """Remake all that is derived, yielding (done, total)."""
 
+    def build_ann(self, scope: Scope, progress: Callable[[int, int], None] | None = None) -> str:
+        """Make, or bring up to date, the approximate index of a large scope; "" if there was nothing to do."""
+        return ""
+
+    def ann_scopes(self) -> list[Scope]:
+        """The scopes that have an approximate index."""
+        return []
+
     @abstractmethod
     def check(self) -> list[str]:
         """What is wrong with the store; empty if nothing is."""

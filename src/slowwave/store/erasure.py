@@ -16,6 +16,7 @@ from slowwave.records import SCOPE_FIELDS
 from slowwave.store.base import Erased
 from slowwave.store.connection import MEMORY, Connections
 from slowwave.store.reindex import bump_epoch, read_engrams
+from slowwave.store.sidecars import drop_all
 from slowwave.store.sqlite_rows import pack
 from slowwave.store.sqlite_view import SqliteView
 
@@ -157,9 +158,13 @@ def _sweep(connection: sqlite3.Connection) -> None:
 
 
 def compact(connections: Connections) -> str:
-    """Rewrite the file without what was freed, and empty the log; "" if that is done, else why not and what to do."""
+    """Delete the approximate indexes, rewrite the file without what was freed, empty the log.
+
+    Returns "" if that is done, else why not and what to do.
+    """
     if connections.path != MEMORY:
         try:
+            drop_all(connections.path)
             connections.outside("VACUUM")
             busy = connections.outside("PRAGMA wal_checkpoint(TRUNCATE)")[0][0]
         except StoreError as error:

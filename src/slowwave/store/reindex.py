@@ -170,3 +170,4 @@ def read_engrams(connections: Connections, ns: Sequence[int]) -> dict[int, Engra
 def bump_epoch(connection: sqlite3.Connection) -> None:
     """Tell every process that vectors went away, so that their caches are read again."""
     connection.execute("INSERT OR REPLACE INTO meta VALUES ('epoch', ?)", (new_id(),))
+    connection.execute("DELETE FROM meta WHERE key LIKE 'ann-%'")  # and their approximate indexes serve no more

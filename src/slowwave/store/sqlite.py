@@ -19,6 +19,7 @@ from slowwave.store.base import Applied, Bookmark, Erased, Index, Kept, Operatio
 from slowwave.store.cache import Model, VectorCache
 from slowwave.store.clock import to_micros
 from slowwave.store.connection import MEMORY, Connections
+from slowwave.store.sidecars import drop_all
 from slowwave.store.sqlite_restorer import Restorer
 from slowwave.store.sqlite_rows import fetch_sources, scope_of
 from slowwave.store.sqlite_view import SqliteView
@@ -26,6 +27,7 @@ from slowwave.store.sqlite_writer import Writer
 from slowwave.store.vectors import Found, VectorDtype, decode
 
 T = TypeVar("T")
+KEPT = 16  # values that a thread keeps for as long as nothing is written
 
 
 class SqliteStore(Store):
@@ -37,6 +39,7 @@ class SqliteStore(Store):
     durable          wait for the disk at each commit
     vector_dtype     int8 (a quarter of the bytes, cosines within 0.002) or float32, for a new store
     cache_mb         memory for vectors of scopes that were searched; the least used go first
+    ann_from         vectors from which a scope gets an approximate index, where usearch is installed; 0 or None: never
     """
 
     def __init__(
@@ -47,6 +50,7 @@ class SqliteStore(Store):
         durable: bool = True,
         vector_dtype: VectorDtype = "int8",
         cache_mb: int = 2048,
+        ann_from: int | None = 200_000,
     ) -> None:
         if vector_dtype not in ("int8", "float32"):
             raise InputError(f"vector_dtype is {vector_dtype!r}; it must be int8 or float32")
@@ -55,7 +59,7 @@ class SqliteStore(Store):
         self.vector_dtype = vector_dtype
         self._named: tuple[str, int] | None = None
         self._connections = Connections(path, readonly, timeout_seconds, durable)
-        self._cache = VectorCache(self, cache_mb)
+        self._cache = VectorCache(self, cache_mb, ann_from)
         self._recent = threading.local()
         if not readonly and erasure.is_open(self._connections):
             erasure.compact(self._connections)  # an erasure was cut short, or somebody was reading then
@@ -75,7 +79,7 @@ class SqliteStore(Store):
         key  names what is read; a value that can be changed is kept as it is, so that a reader may add to it
         """
         stamp = self._connections.stamp()
-        if getattr(self._recent, "stamp", None) != stamp:
+        if getattr(self._recent, "stamp", None) != stamp or len(self._recent.values) >= KEPT:
             self._recent.stamp, self._recent.values = stamp, {}
         values: dict[Hashable, T] = self._recent.values
         if key not in values:
@@ -205,6 +209,7 @@ class SqliteStore(Store):
         return found
 
     def close(self) -> None:
+        self._cache.fold()
         self._cache.clear()
         self._connections.close()
 
@@ -250,18 +255,32 @@ class SqliteStore(Store):
         yield from reindex.reembed(self._connections, name, dim, self.vector_dtype, embed, batch)
         self._named = (name, dim)
         self._cache.clear()
+        drop_all(self.path)
 
     def rebuild(
         self, index: Callable[[Sequence[Engram]], Sequence[Index]], batch: int = 256
     ) -> Iterator[tuple[int, int]]:
         yield from reindex.rebuild(self._connections, self.current_model, index, batch)
         self._cache.clear()
+        drop_all(self.path)
+
+    def build_ann(self, scope: Scope, progress: Callable[[int, int], None] | None = None) -> str:
+        return self._cache.sidecars.build(scope, progress)
+
+    def ann_scopes(self) -> list[Scope]:
+        return self._cache.sidecars.scopes()
+
+    def note_sidecar(self, key: str, text: str, epoch: str) -> bool:
+        """Say of an index file what is in it; False if rows went since it was begun, so that it must not serve."""
+        with self._connections.write() as connection:
+            held = connection.execute("SELECT ifnull((SELECT value FROM meta WHERE key = 'epoch'), '')").fetchone()[0]
+            if held == epoch:
+                connection.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, text))
+        return bool(held == epoch)
 
     def erase(self, scope: Scope, ids: Sequence[str]) -> Erased:
         self._cache.clear()
-        erased = erasure.erase(self._connections, self.view(scope), ids)
-        self._cache.drop_sidecars()
-        return erased
+        return erasure.erase(self._connections, self.view(scope), ids)
 
     def scan(self, needles: Sequence[bytes]) -> dict[str, list[str]]:
         return erasure.scan(self.files(), needles)

@@ -27,12 +27,14 @@ class Found:
     scores  (k,) float32 cosines
     mean    of the query's cosines with every row that was searched, whether allowed or not; 0 if there is none
     std     their standard deviation, so that (scores - mean) / std is a z-score wherever std > 0
+    note    why it took longer than it had to; "" if it did not
     """
 
     ids: Ids
     scores: Floats
     mean: float
     std: float
+    note: str = ""
 
 
 def quantise(vectors: Floats) -> tuple[NDArray[np.int8], Floats]:
