@@ -9,6 +9,8 @@ from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from slowwave.errors import ConflictError, InputError, ScopeError
 from slowwave.records import SCOPE_FIELDS, Change, Engram, Link, Scope
 from slowwave.store.base import Index, Operation
@@ -38,6 +40,7 @@ class Writer:
         self.op_id: str | None = None
         self._op = 0
         self._model: Model | None = None
+        self._blobs: dict[str, bytes] | None = None
         self._scopes: dict[Scope, int] = {}
         self._sessions: dict[tuple[int, str], list[int]] = {}
         self._numbers: dict[str, int] = {}
@@ -207,11 +210,18 @@ class Writer:
         )
         if engram.speaker:
             self.sql("INSERT OR IGNORE INTO speakers VALUES (?, ?)", (scope, engram.speaker))
-        if index.vector is not None and self._model is not None:
-            blob = encode(index.vector[None, :], self._model.dtype)[0]
+        if self._model is not None and (blob := self._blob(engram.id)) is not None:
             self.sql("INSERT INTO vectors VALUES (?, ?, ?, ?)", (self._model.n, scope, n, blob))
         for start, stop in index.times:
             self.sql("INSERT OR IGNORE INTO times VALUES (?, ?, ?, ?)", (scope, start, stop, n))
+
+    def _blob(self, id_: str) -> bytes | None:
+        """A vector as it is kept; all of the transaction's are made at once."""
+        if self._blobs is None and self._model is not None:
+            given = {key: index.vector for key, index in self.index.items() if index.vector is not None}
+            rows = encode(np.stack(list(given.values())), self._model.dtype) if given else []
+            self._blobs = dict(zip(given, rows, strict=True))
+        return (self._blobs or {}).get(id_)
 
     def _set(self, n: int, fields: Mapping[str, Any]) -> None:
         if not fields:
