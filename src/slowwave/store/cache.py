@@ -330,7 +330,8 @@ def _stem(word: str) -> str:
             _stemmer = sqlite3.connect(":memory:", check_same_thread=False, isolation_level=None)
             _stemmer.execute("CREATE VIRTUAL TABLE w USING fts5 (b, tokenize = 'porter unicode61 remove_diacritics 2')")
             _stemmer.execute("CREATE VIRTUAL TABLE v USING fts5vocab (w, 'row')")
+        _stemmer.execute("BEGIN")
         _stemmer.execute("INSERT INTO w (rowid, b) VALUES (1, ?)", (word,))
         row = _stemmer.execute("SELECT term FROM v LIMIT 1").fetchone()
-        _stemmer.execute("DELETE FROM w WHERE rowid = 1")
+        _stemmer.execute("ROLLBACK")  # takes half as long as deleting the word again
     return str(row[0]) if row else word

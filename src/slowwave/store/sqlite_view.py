@@ -62,8 +62,7 @@ class SqliteView(View):
     # -- records
 
     def get(self, ids: Sequence[str]) -> dict[str, Engram]:
-        found = self._engrams("e.id IN (SELECT value FROM json_each(?))", [json.dumps(list(ids))])
-        return {engram.id: engram for engram in found.values()}
+        return {engram.id: engram for engram in self.engrams(list(self.numbers(ids).values())).values()}
 
     def engrams(self, ns: Sequence[int], as_of: datetime | None = None) -> dict[int, Engram]:
         return self._engrams("e.n IN (SELECT value FROM json_each(?))", [json.dumps([int(n) for n in ns])], as_of)
@@ -77,7 +76,9 @@ class SqliteView(View):
 
     def after(self, n: int, limit: int, want: Want) -> list[tuple[int, Engram]]:
         sql, values = self._wanted(want)
-        found = self._engrams(f"e.n > ? AND {sql}", [n, *values], want.as_of, "ORDER BY e.n LIMIT ?", [limit], True)
+        found = self._engrams(
+            f"e.n > ? AND {sql}", [n, *values], want.as_of, "ORDER BY e.n LIMIT ?", [limit], "engrams_scope"
+        )
         return list(found.items())
 
     def count(self, want: Want) -> int:
@@ -115,6 +116,7 @@ class SqliteView(View):
                 [place[0], json.dumps(list(origins))],
                 None,
                 "ORDER BY e.n",
+                index="engrams_origin",
             )
             for engram in found.values():
                 out.setdefault(engram.origin or "", []).append(engram)
@@ -124,10 +126,12 @@ class SqliteView(View):
         return self.store.nearest_older(self.scope, ns, k)
 
     def numbers(self, ids: Sequence[str]) -> dict[str, int]:
-        return dict(
+        return dict(  # in this order: SQLite would rather walk through the scope than look up an id
             self._rows(
-                f"SELECT e.id, e.n FROM {TABLES} WHERE {self._scope} AND e.id IN (SELECT value FROM json_each(?))",
-                [json.dumps(list(ids))],
+                "SELECT e.id, e.n FROM json_each(?) j CROSS JOIN engrams e ON e.id = j.value "
+                f"JOIN scopes s ON s.n = e.scope WHERE {self._scope}",
+                [],
+                first=[json.dumps(list(ids))],
             )
         )
 
@@ -442,9 +446,9 @@ class SqliteView(View):
         as_of: datetime | None = None,
         tail: str = "",
         bounds: Values = (),
-        by_n: bool = False,
+        index: str = "",
     ) -> dict[int, Engram]:
-        tables = TABLES.replace("engrams e", "engrams e INDEXED BY engrams_scope") if by_n else TABLES
+        tables = TABLES.replace("engrams e", f"engrams e INDEXED BY {index}") if index else TABLES
         rows = self._rows(f"SELECT {COLUMNS} FROM {tables} WHERE {self._scope} AND {sql} {tail}", [*values, *bounds])
         sources = self.store.sources([row[0] for row in rows])
         earlier = {} if as_of is None else self._earlier(as_of)
