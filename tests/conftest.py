@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +14,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from slowwave import Memory
+from ticking import Clock
 
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 import onnxruntime  # noqa: F401 - before any test imports usearch: the other order crashes the process
@@ -25,20 +24,6 @@ settings.register_profile(
 )
 settings.register_profile("explore", deadline=None, max_examples=1500, suppress_health_check=list(HealthCheck))
 settings.load_profile(os.environ.get("SLOWWAVE_HYPOTHESIS", "steady"))
-
-
-@dataclass
-class Clock:
-    """A present moment that moves one second each time it is asked, or as far as it is told."""
-
-    now: datetime = datetime(2024, 1, 1, tzinfo=UTC)
-
-    def __call__(self) -> datetime:
-        self.now += timedelta(seconds=1)
-        return self.now
-
-    def pass_(self, **units: float) -> None:
-        self.now += timedelta(**units)
 
 
 @pytest.fixture

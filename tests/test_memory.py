@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from conftest import Clock
 from slowwave import AsyncMemory, Item, Memory
 from slowwave.errors import ConflictError, NotFoundError
+from ticking import Clock
 
 U = {"user_id": "u"}
 

@@ -14,9 +14,9 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from conftest import Clock
 from slowwave import Engram, Memory, Scope
 from slowwave.errors import ConflictError, NotFoundError
+from ticking import Clock
 
 ANA, RUN, BEN = Scope(user_id="ana"), Scope(user_id="ana", run_id="r"), Scope(user_id="ben")
 SCOPES = (ANA, RUN, BEN)
