@@ -84,7 +84,7 @@ def test_what_is_missing_is_said(tmp_path):
     with pytest.raises(ModelMissingError, match="no ONNX model at"):
         resolve_embedder(tmp_path / "nowhere")
     (tmp_path / "model.onnx").write_bytes(b"not a model")
-    with pytest.raises(ModelMissingError, match="tokenizer.json"):
+    with pytest.raises(ModelMissingError, match=r"tokenizer\.json"):
         resolve_embedder(tmp_path)
     shutil.copy(Path(onnx_module.__file__).parent / "minilm" / "tokenizer.json", tmp_path)
     with pytest.raises(ModelError, match="cannot load the encoder"):
