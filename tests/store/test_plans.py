@@ -13,8 +13,8 @@ from slowwave import Memory
 U = {"user_id": "u"}
 SMALL = ("json_each", "scopes", "s", "j", "models", "meta", "CONSTANT", "pragma_", "sqlite_schema", "sqlite_sequence")
 WHOLE = re.compile(r"^SCAN (?!\d+ CONSTANT)(\w+)(.*)$")
-# A count of the index's rows reads one page in four hundred; a full-text match reads what matches.
-ALLOWED = ("words_docsize", "words", "w", "vocabulary", "l")  # l: the ties that a subquery has found
+# A full-text match reads what matches.
+ALLOWED = ("words", "w", "vocabulary", "l")  # l: the ties that a subquery has found
 
 
 def scans(memory: Memory, call: Callable[[], Any]) -> list[str]:

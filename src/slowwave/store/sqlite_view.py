@@ -51,6 +51,18 @@ def scope_tokens(scope: Scope) -> list[str]:
     ]
 
 
+def varint(block: bytes) -> int:
+    """The first of SQLite's variable-length numbers in a record; 0 for an empty record."""
+    value = 0
+    for place, byte in enumerate(block[:9]):
+        if place == 8:
+            return value << 8 | byte
+        value = value << 7 | byte & 0x7F
+        if byte < 0x80:
+            break
+    return value
+
+
 class SqliteView(View):
     """What one scope may see of a SqliteStore."""
 
@@ -191,7 +203,8 @@ class SqliteView(View):
 
     def _sizes(self) -> tuple[int, int]:
         """How many records the scope and the whole index hold."""
-        everywhere = int(self.store.read("SELECT count(*) FROM words_docsize", [])[0][0])
+        # FTS5 keeps the number of its rows as the first varint of the record 1; counting them would read them all.
+        everywhere = varint(self.store.read("SELECT block FROM words_data WHERE id = 1", [])[0][0])
         records = self.store.indexed(self.scope)
         if records is None:
             records = int(self.store.read("SELECT count(*) FROM words WHERE words MATCH ?", [self._prefix])[0][0])
