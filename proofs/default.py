@@ -2,8 +2,8 @@
 
 Run: python proofs/default.py
 
-Generated conversations (FactStream: values that change, repeats in other words, chatter, traps of the same wording) with
-the templates that nothing was tuned on; each seed asked before and after one `sleep`, without a language model.
+Generated conversations (FactStream: values that change, repeats in other words, chatter, traps of the same wording)
+with the templates that nothing was tuned on; each seed asked before and after one `sleep`, without a language model.
 """
 
 from __future__ import annotations

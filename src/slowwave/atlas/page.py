@@ -137,6 +137,8 @@ def _facts(row: Row) -> Iterator[tuple[str, str]]:
 
 def _measurement(measured: Mapping[str, Any]) -> str:
     """The verdict first, then the rest as the proof named it; lists and tables stay in the result file."""
+    if "summary" in measured:
+        return f"{measured.get('verdict', 'no verdict')}: {measured['summary']}, {str(measured.get('date', ''))[:10]}"
     plain = {key: value for key, value in measured.items() if not isinstance(value, (list, dict))}
     first = str(plain.pop("verdict", "no verdict"))
     rest = [f"{key} {value if isinstance(value, str) else json.dumps(value)}" for key, value in plain.items()]
