@@ -36,6 +36,8 @@ Values = Sequence[Any]
 EVERYTHING = Want(retired=True)
 MOSTLY = 0.95  # share of the index that a scope holds from which the index's statistics are taken for its own
 MANY = 2000  # records from which that is done, because it is quicker
+MERGED = 64  # scopes whose records are read one scope at a time, and merged
+MERGED_VALUES = 20_000  # SQLite takes 32,766 at least
 SPARE = 64  # rows fetched beyond k, since some of the best may be retired
 MOST_SEEN = 5_000  # light rows kept from one read to the next
 LIGHT = (  # the fields of a Row
@@ -82,16 +84,36 @@ class SqliteView(View):
     def select(self, want: Want, limit: int | None = None, offset: int = 0, newest_first: bool = False) -> list[Engram]:
         sql, values = self._wanted(want)
         order = "DESC" if newest_first else "ASC"
-        tail = f"ORDER BY e.at {order}, e.n {order} LIMIT ? OFFSET ?"
-        bounds = [-1 if limit is None else limit, offset]
-        return list(self._engrams(sql, [*values], want.as_of, tail, bounds).values())
+        if limit is None:
+            tail = f"ORDER BY e.at {order}, e.n {order} LIMIT -1 OFFSET ?"
+            return list(self._engrams(sql, values, want.as_of, tail, [offset]).values())
+        ns = self._first(sql, values, f"e.at {order}, e.n {order}", limit + offset)[offset:]
+        found = self.engrams(ns, want.as_of)
+        return [found[n] for n in ns if n in found]
 
     def after(self, n: int, limit: int, want: Want) -> list[tuple[int, Engram]]:
         sql, values = self._wanted(want)
-        found = self._engrams(
-            f"e.n > ? AND {sql}", [n, *values], want.as_of, "ORDER BY e.n LIMIT ?", [limit], "engrams_scope"
+        ns = self._first(f"e.n > ? AND {sql}", [n, *values], "e.n", limit)
+        found = self.engrams(ns, want.as_of)
+        return [(n, found[n]) for n in ns if n in found]
+
+    def _first(self, sql: str, values: Values, order: str, limit: int) -> list[int]:
+        """The row numbers that come first in an order.
+
+        Each scope's first are read from its own index, and the first of those are chosen: in one statement over many
+        scopes SQLite would read and sort all their records.
+        """
+        places = [n for (n,) in self._rows(f"SELECT s.n FROM scopes s WHERE {self._scope}", [])]
+        columns = "e.n AS n, e.at AS at"
+        part = f"SELECT {columns} FROM {TABLES} WHERE {self._scope}{{}} AND {sql} ORDER BY {order} LIMIT ?"
+        if not 0 < len(places) <= MERGED or len(places) * len(values) > MERGED_VALUES:
+            return [row[0] for row in self._rows(part.format(""), [*values, limit])]
+        one = f"SELECT * FROM ({part.format(' AND e.scope = ?')})"
+        rows = self.store.read(
+            f"SELECT e.n FROM ({' UNION ALL '.join([one] * len(places))}) e ORDER BY {order} LIMIT ?",
+            [*(v for place in places for v in (*self._scope_values, place, *values, limit)), limit],
         )
-        return list(found.items())
+        return [n for (n,) in rows]
 
     def count(self, want: Want) -> int:
         sql, values = self._wanted(want)
