@@ -14,7 +14,7 @@ U = {"user_id": "u"}
 SMALL = ("json_each", "scopes", "s", "j", "models", "meta", "CONSTANT", "pragma_", "sqlite_schema", "sqlite_sequence")
 WHOLE = re.compile(r"^SCAN (?!\d+ CONSTANT)(\w+)(.*)$")
 # A full-text match reads what matches.
-ALLOWED = ("words", "w", "vocabulary", "l")  # l: the ties that a subquery has found
+ALLOWED = ("words", "w", "vocabulary", "l", "merged")  # the last two are what a subquery has found
 
 
 def scans(memory: Memory, call: Callable[[], Any]) -> list[str]:

@@ -21,6 +21,7 @@ from slowwave.store.sqlite_rows import pack
 from slowwave.store.sqlite_view import SqliteView
 
 OPEN = "open_erasure"  # in `meta` from an erasure's commit until the files hold nothing of it
+IN_MEMORY = 1 << 28  # bytes of a file up to which its new form is put together in memory, not in a temporary file
 KEY = 7  # bytes by which a scan recognises where a needle may begin
 BLOCK = 1 << 22  # bytes scanned at once
 DOOMED = "(SELECT n FROM temp.doomed)"
@@ -165,7 +166,13 @@ def compact(connections: Connections) -> str:
     if connections.path != MEMORY:
         try:
             drop_all(connections.path)
-            connections.outside("VACUUM")
+            large = Path(connections.path).stat().st_size > IN_MEMORY
+            try:
+                if large:
+                    connections.outside("PRAGMA temp_store = FILE")
+                connections.outside("VACUUM")
+            finally:
+                connections.outside("PRAGMA temp_store = MEMORY")
             busy = connections.outside("PRAGMA wal_checkpoint(TRUNCATE)")[0][0]
         except StoreError as error:
             return f"the file could not be rewritten yet ({error}); it is when it is next opened for writing"
@@ -174,8 +181,11 @@ def compact(connections: Connections) -> str:
                 f"another process is reading {connections.path}, so its old pages are still there; end that process, "
                 "and open the file for writing once, which removes them"
             )
-    with connections.write() as connection:
-        connection.execute("DELETE FROM meta WHERE key = ?", (OPEN,))
+    try:
+        with connections.write() as connection:
+            connection.execute("DELETE FROM meta WHERE key = ?", (OPEN,))
+    except StoreError as error:
+        return f"it could not be noted that the files are clean ({error}); they are looked at when next opened"
     return ""
 
 

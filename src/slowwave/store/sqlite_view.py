@@ -110,7 +110,8 @@ class SqliteView(View):
             return [row[0] for row in self._rows(part.format(""), [*values, limit])]
         one = f"SELECT * FROM ({part.format(' AND e.scope = ?')})"
         rows = self.store.read(
-            f"SELECT e.n FROM ({' UNION ALL '.join([one] * len(places))}) e ORDER BY {order} LIMIT ?",
+            f"SELECT n FROM ({' UNION ALL '.join([one] * len(places))}) merged "
+            f"ORDER BY {order.replace('e.', 'merged.')} LIMIT ?",
             [*(v for place in places for v in (*self._scope_values, place, *values, limit)), limit],
         )
         return [n for (n,) in rows]
