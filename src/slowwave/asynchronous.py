@@ -10,10 +10,7 @@ from typing import Any
 
 from slowwave.memory import Memory
 
-VERBS = (
-    "add", "search", "context", "get", "list", "update", "link", "history", "log", "sleep", "undo", "forget", "erase",
-    "stats", "scopes", "rebuild", "reembed", "export", "import_", "check", "close",
-)  # fmt: skip
+VERBS = tuple(name for name, value in vars(Memory).items() if callable(value) and not name.startswith("_"))
 
 
 class AsyncMemory:

@@ -15,7 +15,7 @@ from slowwave.progress import Bars
 from slowwave.records import Change, Hit, ScopeArgs
 
 READER: ScopeArgs = {"user_id": "reader"}
-SHOWN = {"supersede": 3, "merge": 3, "contradict": 2, "add": 3, "support": 1, "summarise": 2, "note": 2, "link": 2}
+SHOWN = {"supersede": 3, "merge": 3, "contradict": 2, "add": 3, "note": 2, "summarise": 2, "link": 1}  # in this order
 
 
 def main() -> int:
@@ -37,7 +37,7 @@ def main() -> int:
         f"{time.perf_counter() - start:.0f} s. Everything is in {path} ({size:.1f} MB)."
     )
     out.print(f'Go on yourself: [cyan]slowwave --db {path} search "Who is Renfield?" --user-id reader[/]')
-    return 0 if right else 1
+    return 0 if right >= asked - 2 else 1
 
 
 def _take_in(memory: Memory, out: Any) -> None:
@@ -59,11 +59,13 @@ def _sleep(memory: Memory, out: Any) -> None:
         out.print(
             f"[green]slept[/]     {_counts(night.counts)} ({night.seconds:.1f} s), undone whole by `slowwave undo`"
         )
-        shown: dict[str, int] = {}
-        for change in night:
-            shown[change.verb] = shown.get(change.verb, 0) + 1
-            if shown[change.verb] <= SHOWN.get(change.verb, 1):
+        for verb, most in SHOWN.items():
+            for change in [change for change in night if change.verb == verb][:most]:
                 _print_change(memory, change, out)
+        if not {"supersede", "merge"} & set(night.counts):
+            out.print(
+                "  [dim]nothing was folded or superseded: the book tells its changes in prose[/]"
+            )
     else:
         last = memory.log(verb="sleep", limit=1, **READER)
         when = last[0]["recorded"][:16].replace("T", " at ") if last else "never"
@@ -85,7 +87,7 @@ def _ask(memory: Memory, out: Any) -> int:
         if "then" in question:
             asked.append((question["then"]["kwargs"], question["then"]["gold"]))
         for kwargs, gold in asked:
-            moment = f" [yellow](as of {kwargs['at']})[/]" if "at" in kwargs else ""
+            moment = f" [yellow](at {kwargs['at']})[/]" if "at" in kwargs else ""
             out.print(f"[bold]{number}. {question['question']}[/]{moment}")
             hits = memory.search(question["question"], top_k=3, explain=True, note_use=False, **kwargs, **READER)
             found = any(piece in hit.text for hit in hits for piece in gold) or (not gold and not len(hits))

@@ -269,8 +269,9 @@ class Memory:
     ) -> Hits:
         """What bears on the query, best first.
 
-        threshold  least score in [0, 1], a probability that the record bears on the query; None takes the calibrated
-                   default, so that a query on which nothing is known gets nothing; 0 lets everything through
+        threshold  least score in [0, 1]; None takes the calibrated default, 0 lets everything through. The best hit's
+                   score is the probability that this memory holds something on the query; the others' fall from it
+                   with their rank. So a query on which nothing is known gets nothing
         filters    see `slowwave.store.filters`; scope fields in it narrow, and stand in for the arguments
         at         only what was true at that moment
         as_of      only what this memory knew at that moment

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from datetime import UTC, datetime
@@ -69,10 +70,17 @@ class ScopeArgs(TypedDict, total=False):
 
 
 def scope_of(given: Mapping[str, Any]) -> Scope:
-    """Keyword arguments -> a Scope; an unknown name is a ScopeError: a misspelt scope must not widen a search."""
+    """Keyword arguments -> a Scope; an unknown name is an InputError: a misspelt scope must not widen a search."""
     unknown = [name for name in given if name not in SCOPE_FIELDS]
     if unknown:
-        raise ScopeError(f"there is no argument {', '.join(unknown)}; a scope is named by {', '.join(SCOPE_FIELDS)}")
+        known = {"limit": "top_k", "k": "top_k", "n": "top_k", "session_id": "run_id", "thread_id": "run_id"}
+        hint = known.get(unknown[0], "")
+        near = difflib.get_close_matches(unknown[0], SCOPE_FIELDS, n=1)
+        kind, hint = (ScopeError, near[0]) if near else (InputError, hint)
+        raise kind(
+            f"there is no argument {', '.join(unknown)}; {f'did you mean {hint}? ' if hint else ''}"
+            f"beside this verb's own arguments there are {', '.join(SCOPE_FIELDS)}"
+        )
     return Scope(**given)
 
 
@@ -205,7 +213,8 @@ class Link:
 class Change:
     """One step that an operation proposes and the store applies: what, to which engram, why, and from which sources.
 
-    verb      add, supersede, merge, link, weaken, strengthen, update, forget, restore: what a person calls it
+    verb      what a person calls it: add, support, refine, supersede, contradict, merge, summarise, note, link, weaken,
+              update, retire, forget, restore, undo
     id        the engram it is about
     engram    the record to add, where the verb adds one
     fields    the columns to set on `id` (any of until, closed, retired, retired_why, strength, due, attrs)
@@ -320,7 +329,7 @@ class Hits(_Results):
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of one item that was given: `event` is ADD, NONE (was there already), UPDATE or REJECTED."""
+    """What became of one item that was given: `event` is ADD, NONE (was there already) or UPDATE."""
 
     id: str
     event: str

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, tzinfo
 from pathlib import Path
 from typing import Any
 
-from slowwave.errors import InputError
+from slowwave.errors import InputError, ScopeError
 from slowwave.ops.intake import check_text
 from slowwave.records import KINDS, SCOPE_FIELDS, Scope, ScopeArgs, scope_of
 from slowwave.store.base import Want
@@ -58,10 +58,21 @@ def scope_and_filters(scope: ScopeArgs, filters: Mapping[str, Any] | None) -> tu
         return scope_of(scope), filters
     given: dict[str, Any] = dict(scope)
     rest = dict(filters)
+    groups = rest.get("AND") if isinstance(rest.get("AND"), list) else []
+    for part in [rest, *(group for group in groups or [] if isinstance(group, dict))]:
+        for name in SCOPE_FIELDS:
+            value = part.get(name)
+            value = value.get("eq") if isinstance(value, dict) and list(value) == ["eq"] else value
+            if given.get(name) is None and isinstance(value, str) and value != "*":
+                given[name] = value
     for name in SCOPE_FIELDS:
-        if given.get(name) is None and isinstance(rest.get(name), str) and rest[name] != "*":
-            given[name] = rest.pop(name)
-    return scope_of(given), rest
+        if rest.get(name) == given.get(name):
+            rest.pop(name, None)
+    if not any(given.get(name) for name in SCOPE_FIELDS) and any(name in str(filters) for name in SCOPE_FIELDS):
+        raise ScopeError(
+            f"the scope must be one value, such as user_id='ana'; filters holds {filters!r:.80}, which names none"
+        )
+    return scope_of(given), rest or None
 
 
 def query_of(query: str) -> str:

@@ -136,8 +136,14 @@ def read_facts(engram: Engram) -> list[Statement]:
 
 
 def unquoted(text: str) -> str:
-    """The text with what stands between double quotation marks blanked out; an open quotation goes on to the end."""
+    """The text with what stands between double quotation marks blanked out.
+
+    A quotation that is opened goes on to the end; one that is only closed has begun before the text.
+    """
     parts = re.split(r'["“”]', text)
+    first = re.search(r'["“”]', text)
+    if first and (first.group() == "”" or (first.start() > 0 and not text[first.start() - 1].isspace())):
+        parts.insert(0, "")  # the first mark closes
     return "".join(part if place % 2 == 0 else "." + " " * (len(part) + 1) for place, part in enumerate(parts))
 
 

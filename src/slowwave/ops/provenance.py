@@ -8,7 +8,7 @@ from slowwave.errors import InputError, NotFoundError
 from slowwave.ops.receipts import mentions
 from slowwave.records import Engram
 from slowwave.store.base import View, Want
-from slowwave.store.filters import Filter, parse
+from slowwave.store.filters import Filter, is_always, parse
 
 
 def one(view: View, id_: str) -> Engram:
@@ -49,8 +49,8 @@ def chosen_ids(
         if not isinstance(subject, str) or not subject.strip():
             raise InputError(f"subject is {subject!r:.60}; give a name")
         where = parse({"OR": [{"speaker": {"icontains": subject}}, {"text": {"icontains": subject}}]})
-    elif filtered and where is None:
-        raise InputError("filters is empty and would choose everything; say all=True if that is meant")
+    elif filtered and is_always(where, True):
+        raise InputError("filters chooses everything, since it asks for nothing; say all=True if that is meant")
     found = view.select(Want(where=where, retired=retired))
     return [engram.id for engram in found if subject is None or mentions(engram, subject)]
 

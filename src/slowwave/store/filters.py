@@ -155,6 +155,21 @@ def _value(name: str, is_attr: bool, value: Any, zone: tzinfo) -> Any:
     raise FilterError(f"the filter on {name!r} compares with {_shown(value)}; use a text, number, truth value or time")
 
 
+def is_always(tree: Filter | None, value: bool) -> bool:
+    """Whether a filter is true (or false) of every record, whatever it holds, such as {"AND": []}."""
+    match tree:
+        case None:
+            return value
+        case All(parts):
+            return all(is_always(p, True) for p in parts) if value else any(is_always(p, False) for p in parts)
+        case Any_(parts):
+            return any(is_always(p, True) for p in parts) if value else all(is_always(p, False) for p in parts)
+        case Not(part):
+            return is_always(part, not value)
+        case Test(_, _, operator, operand):
+            return operator == ("nin" if value else "in") and not operand
+
+
 def matches(tree: Filter | None, engram: Engram) -> bool:
     """Whether an engram passes: the meaning that every store's own form must agree with."""
     match tree:
