@@ -195,7 +195,7 @@ def bad_calls() -> list[tuple[str, type[SlowwaveError], Callable[[Memory, str], 
         ("NUL", InputError, lambda m, i: m.add("a", attrs={"x": {"y\0": 1}}, **U)),
         ("deeper than 32", InputError, lambda m, i: m.add("a", attrs={"x": deep}, **U)),
         ("larger than", InputError, lambda m, i: m.add("a", attrs={"x": "y" * 70_000}, **U)),
-        ("no argument", ScopeError, lambda m, i: m.add("a", colour="red", **U)),  # type: ignore[call-arg]
+        ("no argument", InputError, lambda m, i: m.add("a", colour="red", **U)),  # type: ignore[call-arg]
         ("no argument", InputError, lambda m, i: m.search("a", limit=5, **U)),  # type: ignore[call-arg]
         ("top_k", InputError, lambda m, i: m.search("a", top_k=0, **U)),
         ("top_k", InputError, lambda m, i: m.search("a", top_k="5", **U)),  # type: ignore[arg-type]
