@@ -23,7 +23,6 @@ from slowwave.errors import (
     InputError,
     NotFoundError,
     SchemaError,
-    ScopeError,
     SlowwaveError,
     StoreCorruptError,
     StoreError,
