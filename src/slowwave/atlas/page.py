@@ -126,7 +126,7 @@ def _facts(row: Row) -> Iterator[tuple[str, str]]:
         "Pitfalls": row.pitfalls,
         "Differs": row.differs,
         "Parameters": ", ".join(f"{key}={value!r}" for key, value in row.parameters.items()),
-        "Here": row.where,
+        "Here": row.where or "not yet",
         "Proof": row.proof_file or "",
         "Repository": row.repository,
         "Licence": row.licence,

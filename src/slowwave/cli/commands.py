@@ -455,6 +455,13 @@ def rebuild(args: Args) -> Done:
     return Done({"records": count}, lambda page: page.line(f"rebuilt {count} records"))
 
 
+@command("make the approximate index of a large scope", "slowwave build-ann --user-id ana", takes("build_ann"), "build-ann")
+def build_ann(args: Args) -> Done:
+    with opened(args) as memory, Bars() as bars:
+        said = memory.build_ann(progress=bars, **scope_args(args))
+    return Done({"done": said}, lambda page: page.line(said or "nothing to do"))
+
+
 def fill_reembed(parser: Parser) -> None:
     """The new embedder as an argument; how the file is opened does not matter here."""
     parser.add_argument("to", metavar="NEW", nargs="?", default=None, help="the new embedder, as for --embedder")
