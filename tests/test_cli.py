@@ -160,6 +160,7 @@ CALLS = {
     "stats": [],
     "scopes": [],
     "rebuild": [],
+    "build-ann": [],
     "reembed": ["fake"],
     "check": [],
     "systems": [],
