@@ -202,3 +202,30 @@ def test_as_many_hits_come_as_are_asked_for(memory):
 def test_a_small_memory_answers_in_its_own_language(memory, text, question):
     memory.add([text, "Something else altogether", "我喜欢喜剧和爱情片。", "Der Hund bellt"], **ANA)
     assert texts(memory.search(question, top_k=1, **ANA)) == [text]
+
+
+def current_homes(memory):
+    return [fact.attrs["value"] for fact in memory.list(kinds=["fact"], **ANA) if fact.until is None]
+
+
+def test_nights_of_a_wide_and_a_narrow_scope_leave_one_current_value(memory):
+    run = {**ANA, "run_id": "r"}
+    memory.add("I live in Porto", speaker="Ana", at="2023-01-01", **ANA)
+    memory.sleep(**ANA)
+    memory.add("I moved to Lisbon", speaker="Ana", at="2023-02-01", **run)
+    memory.add("I live in Porto", speaker="Ana", at="2023-03-01", **run)
+    memory.sleep(**run)
+    memory.sleep(**ANA)
+    assert current_homes(memory) == ["Porto"]
+    ends = [(fact.at.month, fact.until and fact.until.month) for fact in memory.list(kinds=["fact"], **ANA)]
+    assert ends == [(1, 2), (2, 3), (3, None)]
+    assert memory.sleep(**ANA).op is None
+
+
+def test_a_night_does_not_bring_back_a_fact_that_was_forgotten(memory):
+    memory.add("I live in Porto", speaker="Ana", at="2023-01-01", **ANA)
+    memory.sleep(**ANA)
+    fact = memory.list(kinds=["fact"], **ANA)[0]
+    memory.forget(fact.id, **ANA)
+    memory.sleep(since="2000-01-01", **ANA)
+    assert memory.list(kinds=["fact"], **ANA) == []

@@ -163,8 +163,11 @@ def note_fact(
             held[held.index(same)] = same.with_(until=engram.at)
         return
     if same is not None:
-        tie = Link(engram.id, "supports", same.id)
-        made.changes.append(Change("support", same.id, "said again", links=(tie,), sources=(engram.id, same.id)))
+        if engram.id not in same.sources:
+            tie = Link(engram.id, "supports", same.id)
+            made.changes.append(Change("support", same.id, "said again", links=(tie,), sources=(engram.id, same.id)))
+        if said.single_valued:
+            _settle(same, held, made, now)
         return
     current = [fact for fact in held if fact.until is None] if said.single_valued else []
     later = min((fact.at for fact in current if fact.at > engram.at), default=None)
@@ -189,12 +192,18 @@ def note_fact(
         half_life_days=half_life_days,
     )
     made.add(fact, "add", f"{engram.speaker or 'it'} said so on {engram.at:%Y-%m-%d}")
-    for old in current:
-        if old.at <= engram.at:
-            reason = f"{said.attribute} of {said.subject} was {old.attrs['value']}, is {said.value}"
-            made.changes.append(_supersede(old, fact, reason, now))
-            held[held.index(old)] = old.with_(until=engram.at)
+    if said.single_valued:
+        _settle(fact, held, made, now)
     held.append(fact)
+
+
+def _settle(fact: Engram, held: list[Engram], made: Made, now: datetime) -> None:
+    """Of facts that exclude each other the older ones end where this one began."""
+    for old in [other for other in held if other.until is None and other.id != fact.id and other.at <= fact.at]:
+        if _key(str(old.attrs["value"])) != _key(str(fact.attrs["value"])):
+            reason = f"{fact.attrs['attribute']} of {fact.attrs['subject']} was {old.attrs['value']}, "
+            made.changes.append(_supersede(old, fact, f"{reason}is {fact.attrs['value']}", now))
+            held[held.index(old)] = old.with_(until=fact.at)
 
 
 def _key(value: str) -> str:

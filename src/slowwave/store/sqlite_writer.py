@@ -145,7 +145,9 @@ class Writer:
         if held is not None:
             self.added[engram.id] = held[1]
             self._numbers[engram.id] = held[0]
-            if held[2] is None or held[3] not in ("undone", "forgotten"):
+            # A night must not bring back what somebody forgot; somebody who adds it again does.
+            come_back = ("undone",) if self.operation.verb == "sleep" else ("undone", "forgotten")
+            if held[2] is None or held[3] not in come_back:
                 return ""
             before = self._fields(held[0], ["retired", "retired_why"])
             self._set(held[0], {"retired": None, "retired_why": None})
