@@ -455,7 +455,10 @@ def rebuild(args: Args) -> Done:
     return Done({"records": count}, lambda page: page.line(f"rebuilt {count} records"))
 
 
-@command("make the approximate index of a large scope", "slowwave build-ann --user-id ana", takes("build_ann"), "build-ann")
+BUILD_ANN = "slowwave build-ann --user-id ana"
+
+
+@command("make the approximate index of a large scope", BUILD_ANN, takes("build_ann"), "build-ann")
 def build_ann(args: Args) -> Done:
     with opened(args) as memory, Bars() as bars:
         said = memory.build_ann(progress=bars, **scope_args(args))
