@@ -122,7 +122,7 @@ def versions() -> dict[str, str]:
     import slowwave
 
     found = {"slowwave": slowwave.__version__, "python": platform.python_version(), "sqlite": sqlite3.sqlite_version}
-    for package in ("numpy", "onnxruntime", "tokenizers", "dateparser", "usearch"):
+    for package in ("numpy", "onnxruntime", "tokenizers", "python-dateutil", "usearch"):
         try:
             found[package] = version(package)
         except PackageNotFoundError:
