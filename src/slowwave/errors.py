@@ -15,6 +15,7 @@
     │   └── SchemaError               made by a newer slowwave
     ├── ModelError                    an embedder or a language model
     │   ├── ModelMissingError         the model's files are not where they were said to be
+    │   ├── ModelBusyError            it timed out, refused for now, or cannot be reached: trying again may help
     │   └── ModelMismatchError        the store holds vectors of another model
     └── ExtraMissingError(ImportError)  an optional package is not installed
 """
@@ -83,6 +84,10 @@ class ModelError(SlowwaveError):
 
 class ModelMissingError(ModelError):
     """The model's files are not where they were said to be."""
+
+
+class ModelBusyError(ModelError):
+    """The model timed out, was overloaded, or could not be reached; the same call may succeed later."""
 
 
 class ModelMismatchError(ModelError):

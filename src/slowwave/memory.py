@@ -16,8 +16,10 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Unpack
 
 from slowwave.errors import ConflictError, InputError, NotFoundError, StoreError
-from slowwave.models import resolve_embedder
+from slowwave.models import resolve_embedder, resolve_llm
 from slowwave.models.base import Embedder
+from slowwave.models.chat import ChatModel
+from slowwave.models.llm import LLM
 from slowwave.ops import receipts
 from slowwave.ops.arguments import (
     Moment,
@@ -33,7 +35,7 @@ from slowwave.ops.arguments import (
 )
 from slowwave.ops.fading import MAX_HALF_LIFE_DAYS
 from slowwave.ops.intake import check_attrs, check_text, to_engrams, to_items
-from slowwave.ops.packing import Context, estimate_tokens, pack
+from slowwave.ops.packing import Context, estimate_tokens
 from slowwave.ops.provenance import chosen_ids, dependents, one
 from slowwave.ops.revision import amended, check_revisable, corrected
 from slowwave.ops.taking import fresh_of, known_of, outcomes_of, ties_of
@@ -42,6 +44,7 @@ from slowwave.ops.uses import Uses
 from slowwave.records import (
     Change,
     Engram,
+    Hit,
     Hits,
     Item,
     Link,
@@ -73,6 +76,8 @@ class Memory:
 
     path             the file; ":memory:" for a passing one; None takes `default_path()`
     embedder         see `slowwave.models.SPEC_HELP`; None takes the encoder that comes with the install
+    llm              the language model that sleep, and reading where it is told to, may ask; see
+                     `slowwave.models.LLM_HELP`; None asks none
     system           the text-form system that indexes, searches and sleeps; see `slowwave systems`
     zone             in which times without a zone are read
     half_life_days   days without use in which a record's strength halves
@@ -96,6 +101,7 @@ class Memory:
         path: str | Path | None = None,
         *,
         embedder: str | Path | Embedder | None = None,
+        llm: str | ChatModel | LLM | None = None,
         system: str | TextSystem = "default",
         zone: str | tzinfo = "UTC",
         half_life_days: float = 30.0,
@@ -113,6 +119,7 @@ class Memory:
         self.clock = clock
         self.readonly = readonly
         self.embedder = resolve_embedder(embedder)
+        self.llm = resolve_llm(llm)
         self.system = resolve_system(system)
         self.store: Store = open_store(
             self.path,
@@ -265,6 +272,7 @@ class Memory:
         now: Moment = None,
         explain: bool = False,
         note_use: bool = True,
+        ask: bool = False,
         **scope: Unpack[ScopeArgs],
     ) -> Hits:
         """What bears on the query, best first.
@@ -278,20 +286,14 @@ class Memory:
         now        the moment of asking, by which "last summer" is read; the present
         explain    put each channel's score, what was degraded and what was almost returned into `hits.trace`
         note_use   count this as a use of what was found, which keeps it from fading
+        ask        let the reading ask the language model (expand the query, look again, rerank), as the system does
         """
-        own, rest = scope_and_filters(scope, filters)
-        cue = Cue(
-            text=query_of(query),
-            now=self._now() if now is None else parse_moment(now, self.zone, "now"),
-            want=want_of(kinds, rest, at, as_of, self.zone),
-            top_k=count_of("top_k", top_k),
-            threshold=threshold_of(threshold),
-            explain=explain,
+        view, cue = self._asked(
+            query, top_k, threshold, filters, kinds, at, as_of, now, explain=explain, ask=ask, **scope
         )
-        self._check_model()
-        hits = self.system.search(self.store.view(own), cue, self.embedder)
-        if note_use and not self.readonly and as_of is None:
-            self._uses.note(hits, self._now())
+        hits = self.system.search(view, cue, self.embedder)
+        if note_use:
+            self._note(hits, cue)
         return hits
 
     def context(
@@ -301,6 +303,7 @@ class Memory:
         max_tokens: int = 1000,
         count_tokens: Callable[[str], int] = estimate_tokens,
         top_k: int = 50,
+        note_use: bool = True,
         **search: Any,
     ) -> Context:
         """Prompt-ready text on the query within a token budget: oldest first, with dates, speakers and ids.
@@ -308,7 +311,11 @@ class Memory:
         count_tokens  your model's counter; the default estimates
         search        scope, filters, at, as_of, ... as for `search`
         """
-        return pack(self.search(query, top_k=top_k, **search), count_of("max_tokens", max_tokens), count_tokens)
+        view, cue = self._asked(query, top_k, **search)
+        made = self.system.context(view, cue, self.embedder, count_of("max_tokens", max_tokens), count_tokens)
+        if note_use:
+            self._note([*made.hits, *made.left_out], cue)
+        return made
 
     def get(
         self,
@@ -397,10 +404,19 @@ class Memory:
             again = view.numbers([engram.id for engram in view.select(Want(where=where, retired=True))])
             cursor = replace(cursor, last=min([cursor.last, *(n - 1 for n in again.values())]))
         params = {"half_life_days": self.half_life_days}
-        dream = self.system.sleep(Night(view, cursor, now, self.embedder, progress, params))
+        dream = self.system.sleep(Night(view, cursor, now, self.embedder, progress, params, self.llm))
         if dry_run:
             return Report(dream.changes, None, time.perf_counter() - start, notes=dream.notes)
-        operation = self._operation("sleep", view.scope, now, params, cursor=dream.cursor)
+        operation = self._operation(
+            "sleep",
+            view.scope,
+            now,
+            params,
+            cursor=dream.cursor,
+            model=self.llm.name if self.llm else "",
+            calls=tuple(self.llm.take_calls()) if self.llm else (),
+            rejected=dream.rejected,
+        )
         progress("write", 0, len(dream.changes))
         applied = self.store.apply(operation, dream.changes, dream.index)
         notes = [*dream.notes, *(f"set aside: {change.verb} {change.id}: {why}" for change, why in applied.refused)]
@@ -613,6 +629,41 @@ class Memory:
         self.close()
 
     # -- the parts
+
+    def _asked(
+        self,
+        query: str,
+        top_k: int,
+        threshold: float | None = None,
+        filters: Mapping[str, Any] | None = None,
+        kinds: Sequence[str] | None = None,
+        at: Moment = None,
+        as_of: Moment = None,
+        now: Moment = None,
+        *,
+        explain: bool = False,
+        ask: bool = False,
+        **scope: Unpack[ScopeArgs],
+    ) -> tuple[View, Cue]:
+        """What may be read, and the question put to it."""
+        own, rest = scope_and_filters(scope, filters)
+        if ask and self.llm is None:
+            raise InputError("ask=True lets reading ask a language model, and there is none; open Memory(llm=...)")
+        cue = Cue(
+            text=query_of(query),
+            now=self._now() if now is None else parse_moment(now, self.zone, "now"),
+            want=want_of(kinds, rest, at, as_of, self.zone),
+            top_k=count_of("top_k", top_k),
+            threshold=threshold_of(threshold),
+            explain=explain,
+            llm=self.llm if ask else None,
+        )
+        self._check_model()
+        return self.store.view(own), cue
+
+    def _note(self, hits: Iterable[Hit], cue: Cue) -> None:
+        if not self.readonly and cue.want.as_of is None:
+            self._uses.note(hits, self._now())
 
     def _view(self, scope: ScopeArgs) -> View:
         return self.store.view(scope_of(scope))

@@ -13,7 +13,9 @@ from slowwave.errors import InputError, ScopeError
 
 Kind = Literal["episode", "fact", "summary", "note", "event", "skill"]
 KINDS: tuple[str, ...] = ("episode", "fact", "summary", "note", "event", "skill")
-RELATIONS: tuple[str, ...] = ("supersedes", "supports", "contradicts", "causes", "next", "similar", "about")
+RELATIONS: tuple[str, ...] = (
+    "supersedes", "supports", "contradicts", "causes", "hinders", "reacts", "wants", "next", "similar", "about", "part",
+)  # fmt: skip
 SCOPE_FIELDS: tuple[str, ...] = ("user_id", "agent_id", "run_id", "app_id")
 MAX_NAME = 256  # characters in one scope field
 
@@ -246,6 +248,52 @@ class Change:
             "links": [[link.source, link.relation, link.target, link.weight] for link in self.links],
             "sources": list(self.sources),
         }
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One call of a language model, as the journal keeps it: never the prompt's words, only their hash.
+
+    operation  what it was for, such as "facts" or "outcome"
+    prompt     SHA-256 over model, messages, schema and settings, in hex
+    seconds    wall time, retries included; 0 where the answer came from the cache
+    problem    why nothing could be made of the reply; "" if something could
+    """
+
+    operation: str
+    model: str
+    prompt: str
+    tokens_in: int = 0
+    tokens_out: int = 0
+    seconds: float = 0.0
+    cached: bool = False
+    problem: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        return {f.name: getattr(self, f.name) for f in fields(self)}
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """What a model proposed and nobody applied: kept to be looked at, never read by a search.
+
+    operation  what it was for
+    reason     a sentence: which rule it broke, with the values
+    text       the proposal, or the start of the reply where none could be read
+    sources    ids of the engrams that the model was shown; erasing one of them erases this
+    """
+
+    operation: str
+    reason: str
+    text: str
+    sources: tuple[str, ...] = ()
+    model: str = ""
+    prompt: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        return {f.name: list(v) if isinstance(v := getattr(self, f.name), tuple) else v for f in fields(self)}
 
 
 @dataclass(frozen=True, slots=True, repr=False)

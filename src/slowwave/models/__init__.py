@@ -7,10 +7,16 @@ from pathlib import Path
 
 from slowwave.errors import InputError
 from slowwave.models.base import Embedder, FakeEmbedder
+from slowwave.models.chat import ChatModel
+from slowwave.models.llm import LLM
 
 SPEC_HELP = (
     '"minilm" (comes with the install), a folder or file with an ONNX model, "hub:OWNER/NAME", "st:NAME" '
     '(sentence-transformers), "openai:MODEL" (any OpenAI-compatible endpoint), or "fake"'
+)
+
+LLM_HELP = (
+    '"openai:MODEL" (any OpenAI-compatible endpoint), a GGUF file, "fake", a ChatModel, or an LLM with its budget'
 )
 
 
@@ -51,4 +57,13 @@ def resolve_embedder(spec: str | Path | Embedder | None = None, threads: int | N
     return OnnxEmbedder(None if name == "minilm" else name, threads)
 
 
-__all__ = ["Embedder", "FakeEmbedder", "resolve_embedder"]
+def resolve_llm(spec: str | ChatModel | LLM | None = None) -> LLM | None:
+    """A language model from what the user named, behind its budget; None stays None. See LLM_HELP."""
+    if spec is None or isinstance(spec, LLM):
+        return spec
+    if isinstance(spec, str):
+        raise InputError(f"llm is {spec!r}; give {LLM_HELP}")
+    return LLM(spec)
+
+
+__all__ = ["LLM", "ChatModel", "Embedder", "FakeEmbedder", "resolve_embedder", "resolve_llm"]

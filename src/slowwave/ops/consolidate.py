@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from datetime import datetime
 
 from slowwave.ops.compare import compare
 from slowwave.ops.dates import find_times
+from slowwave.ops.made import Made
 from slowwave.ops.statements import Statement, statements
 from slowwave.records import Change, Engram, Link
-from slowwave.store.ids import content_key, new_id
+from slowwave.store.ids import new_id
 
 SIMILAR = 0.6  # cosine from the scope's centre above which two records of different sessions are tied as similar
 _SUPPOSED = re.compile(r"\b(?:when|if|once|until|till|before|after|unless|whether|as though|as if)\b[^.!?;\n]*$", re.I)
@@ -24,27 +24,6 @@ _HAPPENED = re.compile(
     r"\b(?:was|were|went|did|had|got|came|saw|made|took|gave|found|met|bought|said|told|felt|left|ran|ate|\w{3,}ed)\b",
     re.I,
 )
-
-
-@dataclass(slots=True)
-class Made:
-    """The changes of a night as they come together, with the content keys of the engrams they add."""
-
-    changes: list[Change] = field(default_factory=list)
-    contents: dict[str, bytes] = field(default_factory=dict)
-
-    def add(self, engram: Engram, verb: str, reason: str, links: Sequence[Link] = ()) -> None:
-        """Propose a derived engram; the same text from the same sources is the same engram."""
-        key = content_key(
-            engram.text, engram.kind, engram.speaker, f"{engram.origin}|{'|'.join(engram.sources)}", None, 0
-        )
-        self.contents[engram.id] = key
-        self.changes.append(Change(verb, engram.id, reason, engram=engram, links=tuple(links), sources=engram.sources))
-
-    @property
-    def engrams(self) -> list[Engram]:
-        """What is to be added, in order."""
-        return [change.engram for change in self.changes if change.engram is not None]
 
 
 def compare_with_older(new: Engram, older: Sequence[tuple[Engram, float]], now: datetime) -> list[Change]:

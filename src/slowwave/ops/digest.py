@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from slowwave.errors import ScopeError
-from slowwave.ops.consolidate import Made
+from slowwave.ops.made import Made
 from slowwave.ops.summarise import summarise
 from slowwave.records import Engram, Link, Scope
 from slowwave.store.ids import new_id

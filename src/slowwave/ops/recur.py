@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 
-from slowwave.ops.consolidate import Made
+from slowwave.ops.made import Made
 from slowwave.ops.names import names
 from slowwave.ops.words import sentences
 from slowwave.records import Change, Engram, Link, Scope

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from slowwave.records import Change, Engram, Link, Scope
+from slowwave.records import Call, Change, Engram, Link, Rejected, Scope
 from slowwave.store.filters import Filter
 from slowwave.store.vectors import Found
 
@@ -39,6 +39,8 @@ class Operation:
     undoes  the operation that this one takes back
     strict  a change that is refused takes the whole operation back, with a ConflictError
     cursor  where the next sleep of this system goes on
+    calls     the calls of a language model that it took
+    rejected  what a model proposed and nobody applied
     """
 
     id: str
@@ -51,6 +53,8 @@ class Operation:
     cursor: Cursor | None = None
     undoes: str | None = None
     strict: bool = False
+    calls: tuple[Call, ...] = ()
+    rejected: tuple[Rejected, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,10 @@ from datetime import datetime
 from typing import Any, ClassVar
 
 from slowwave.models.base import Embedder, Vectors
-from slowwave.records import Change, Engram, Hits
+from slowwave.models.llm import LLM
+from slowwave.ops.made import Made
+from slowwave.ops.packing import Context, pack
+from slowwave.records import Change, Engram, Hits, Rejected
 from slowwave.store.base import Cursor, Index, View, Want
 
 
@@ -23,6 +26,7 @@ class Cue:
     top_k      how many at most
     threshold  the least score in [0, 1]; None takes the system's own, 0 lets everything through
     explain    fill in what each channel gave and what was almost returned
+    llm        the model that this reading may ask; None, the default, asks none
     """
 
     text: str
@@ -31,6 +35,7 @@ class Cue:
     top_k: int = 10
     threshold: float | None = None
     explain: bool = False
+    llm: LLM | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +47,8 @@ class Night:
     now        the moment of sleeping
     embedder   None if there is none at hand
     progress   called with (stage, done, total)
+    llm        None if this night asks no model; where `llm.exhausted` says something, a system stops asking and puts
+               its cursor where it stopped, so that the next night goes on there
     """
 
     view: View
@@ -50,16 +57,21 @@ class Night:
     embedder: Embedder | None
     progress: Callable[[str, int, int], None]
     params: Mapping[str, Any] = field(default_factory=dict)
+    llm: LLM | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Dream:
-    """What a night proposes: changes in order, the index entries of what it adds, and how far it has looked."""
+    """What a night proposes: changes in order, the index entries of what it adds, and how far it has looked.
+
+    rejected  what a model proposed and the night turned down, each with its reason
+    """
 
     changes: tuple[Change, ...]
     index: Mapping[str, Index]
     cursor: Cursor
     notes: tuple[str, ...] = ()
+    rejected: tuple[Rejected, ...] = ()
 
 
 class TextSystem(ABC):
@@ -98,6 +110,21 @@ class TextSystem(ABC):
     @abstractmethod
     def sleep(self, night: Night) -> Dream:
         """What this night would change. It changes nothing itself."""
+
+    def context(
+        self, view: View, cue: Cue, embedder: Embedder | None, max_tokens: int, count_tokens: Callable[[str], int]
+    ) -> Context:
+        """Prompt-ready text on the cue within a token budget; the hits, unless the system has a form of its own."""
+        return pack(self.search(view, cue, embedder), max_tokens, count_tokens)
+
+    def dream(self, night: Night, made: Made, cursor: Cursor, notes: Sequence[str] = ()) -> Dream:
+        """A Dream of what was made, with the index entries of every engram it adds."""
+        engrams = made.engrams
+        index: dict[str, Index] = {}
+        for part in batches(engrams, 256):
+            index |= self.index(part, [made.contents[engram.id] for engram in part], night.embedder)
+            night.progress("index", len(index), len(engrams))
+        return Dream(tuple(made.changes), index, cursor, tuple(notes), tuple(made.rejected))
 
 
 def no_progress(stage: str, done: int, total: int) -> None:

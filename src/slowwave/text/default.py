@@ -22,16 +22,16 @@ from slowwave.ops.calibration import (
     support,
 )
 from slowwave.ops.closeness import DAY, time_closeness
-from slowwave.ops.consolidate import Made
 from slowwave.ops.dates import TimeSpan, describe, find_event_times, find_times, resolve_event
 from slowwave.ops.fusion import Candidates, Weights, fuse, unite
+from slowwave.ops.made import Made
 from slowwave.ops.neighbours import adjacent, shape
 from slowwave.ops.query import GENERIC, QueryAnalysis, analyse, asks_nothing_else, choose_terms, speaker_match
 from slowwave.ops.words import spaced
 from slowwave.records import Engram, Hit, Hits
 from slowwave.store.base import Cursor, Index, Row, View, Want
 from slowwave.store.clock import EPOCH, from_micros, to_micros
-from slowwave.text.base import Cue, Dream, Night, TextSystem, batches
+from slowwave.text.base import Cue, Dream, Night, TextSystem
 from slowwave.text.night import compare_all, digest, note_names, weaken, write_facts
 
 # English whatever the locale, because the encoder and the stemmer are
@@ -256,12 +256,7 @@ class DefaultMemory(TextSystem):
         digest(night, episodes, open_, made)
         note_names(night, episodes, made)
         weaken(night, made)
-        engrams = made.engrams
-        index: dict[str, Index] = {}
-        for part in batches(engrams, 256):
-            index |= self.index(part, [made.contents[engram.id] for engram in part], night.embedder)
-            night.progress("index", len(index), len(engrams))
-        return Dream(tuple(made.changes), index, Cursor(seen, {"open": open_}))
+        return self.dream(night, made, Cursor(seen, {"open": open_}))
 
 
 def _share(counts: Iterable[int]) -> float:

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from slowwave.ops.consolidate import Made, compare_with_older, fact_origin, fade, note_fact, read_facts
+from slowwave.ops.consolidate import compare_with_older, fact_origin, fade, note_fact, read_facts
 from slowwave.ops.digest import STRETCH, digest_sitting, digest_stretch, sittings
+from slowwave.ops.made import Made
 from slowwave.ops.receipts import mentions
 from slowwave.ops.recur import by_name, name_origin, note_name
 from slowwave.records import Engram
