@@ -31,7 +31,7 @@ ALONE = {  # what stands on less than its line would allow
     "weights": set[str](),
     "formats": {"errors", "records", "store", "ops"},
     "atlas": {"errors", "records", "text", "state", "weights"},
-    "checks": {"errors", "records", "store", "models"},
+    "checks": {"errors", "records", "store", "models", "ops", "text", "memory"},
 }
 BESIDE = {("data", "formats")}  # the sample is a parsed text
 HEAVY = ["torch", "onnxruntime", "tokenizers", "dateparser", "rich", "transformers", "openai", "usearch", "pandas"]

@@ -1,7 +1,8 @@
-"""The contracts that every store and every embedder must pass; shipped, so that a plug-in's author runs them too.
+"""The contracts that every store, embedder and text system must pass; shipped, so that plug-ins are tested by them too.
 
     check_store(lambda path, **options: MyStore(path, **options))
     check_embedder(MyEmbedder())
+    check_text_system(lambda: MySystem())
 
 Each check is a function named after what it holds; the first that fails raises AssertionError, naming itself. A check
 that does not apply is skipped by name with a written reason, and the list of what ran is printed.
@@ -10,17 +11,17 @@ that does not apply is skipped by name with a written reason, and the list of wh
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
 
 import numpy as np
 
-from slowwave.checks.bench import Bench, StoreFactory, expect
+from slowwave.checks.bench import Bench, StoreFactory, expect, run_all
 from slowwave.checks.finding import FINDING
 from slowwave.checks.keeping import KEEPING
 from slowwave.checks.reading import READING
+from slowwave.checks.systems import SYSTEM_CHECKS, check_text_system
 from slowwave.checks.writing import WRITING
 from slowwave.models.base import Embedder
 
@@ -81,37 +82,16 @@ def check_store(
                 for store in bench.stores:
                     store.close()
 
-    _run_all(STORE_CHECKS, run, skip, show)
+    run_all(STORE_CHECKS, run, skip, show)
 
 
 def check_embedder(
     embedder: Embedder, skip: Mapping[str, str] = MappingProxyType({}), show: Callable[[str], None] = print
 ) -> None:
     """Hold an embedder to its contract; AssertionError names the first check that fails."""
-    _run_all(EMBEDDER_CHECKS, lambda check: check(embedder), skip, show)
+    run_all(EMBEDDER_CHECKS, lambda check: check(embedder), skip, show)
 
 
-def _run_all(
-    checks: Sequence[Callable[[Any], None]],
-    run: Callable[[Callable[[Any], None]], None],
-    skip: Mapping[str, str],
-    show: Callable[[str], None],
-) -> None:
-    unknown = set(skip) - {check.__name__ for check in checks}
-    expect(not unknown, f"there is no check {', '.join(sorted(unknown))}")
-    expect(all(reason.strip() for reason in skip.values()), "a skip needs a written reason")
-    for check in checks:
-        name = check.__name__
-        if name in skip:
-            show(f"skipped  {name}: {skip[name]}")
-            continue
-        try:
-            run(check)
-        except AssertionError as error:
-            raise AssertionError(f"{name}: {error}") from error
-        except Exception as error:
-            raise AssertionError(f"{name}: it raised {error!r}") from error
-        show(f"passed   {name}")
-
-
-__all__ = ["EMBEDDER_CHECKS", "STORE_CHECKS", "Bench", "check_embedder", "check_store"]
+__all__ = [
+    "EMBEDDER_CHECKS", "STORE_CHECKS", "SYSTEM_CHECKS", "Bench", "check_embedder", "check_store", "check_text_system",
+]  # fmt: skip

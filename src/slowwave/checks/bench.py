@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -92,3 +92,27 @@ def raises(kind: type[SlowwaveError], call: Callable[[], Any], what: str) -> Slo
 def texts(engrams: Sequence[Engram]) -> list[str]:
     """Their texts."""
     return [engram.text for engram in engrams]
+
+
+def run_all(
+    checks: Sequence[Callable[[Any], None]],
+    run: Callable[[Callable[[Any], None]], None],
+    skip: Mapping[str, str],
+    show: Callable[[str], None],
+) -> None:
+    """Run the checks one by one; AssertionError names the first that fails, `show` takes a line for each."""
+    unknown = set(skip) - {check.__name__ for check in checks}
+    expect(not unknown, f"there is no check {', '.join(sorted(unknown))}")
+    expect(all(reason.strip() for reason in skip.values()), "a skip needs a written reason")
+    for check in checks:
+        name = check.__name__
+        if name in skip:
+            show(f"skipped  {name}: {skip[name]}")
+            continue
+        try:
+            run(check)
+        except AssertionError as error:
+            raise AssertionError(f"{name}: {error}") from error
+        except Exception as error:
+            raise AssertionError(f"{name}: it raised {error!r}") from error
+        show(f"passed   {name}")

@@ -145,7 +145,7 @@ class DefaultMemory(TextSystem):
 
         hits = [hit(rank, place) for rank, place in enumerate(kept)]
         if present:
-            hits = _successors_first(view, hits)[: cue.top_k]
+            hits = _successors_first(view, hits, cue.want)[: cue.top_k]
         trace: dict[str, Any] = {"degraded": pool.degraded, "threshold": least}
         if cue.explain:
             trace |= {
@@ -265,14 +265,16 @@ def _share(counts: Iterable[int]) -> float:
     return sum(not count for count in known) / len(known) if known else 0.0
 
 
-def _successors_first(view: View, hits: Sequence[Hit]) -> list[Hit]:
-    """What was superseded never stands above what replaced it; a successor that was not found is brought in."""
+def _successors_first(view: View, hits: Sequence[Hit], want: Want) -> list[Hit]:
+    """What was superseded never stands above what replaced it; a wanted successor that was not found is brought in."""
     old = [hit.id for hit in hits if hit.engram.until is not None]
     if not old:
         return list(hits)
     successor = {link.target: link.source for link in view.links(old, ("supersedes",)) if link.target in old}
     present = {hit.id: hit for hit in hits}
-    missing = view.get([id_ for id_ in successor.values() if id_ not in present])
+    numbers = view.numbers([id_ for id_ in successor.values() if id_ not in present])
+    wanted = view.rows(list(numbers.values()), want)
+    missing = view.get([id_ for id_, n in numbers.items() if n in wanted])
     out: list[Hit] = []
     for hit in hits:
         new = successor.get(hit.id)
