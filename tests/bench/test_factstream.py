@@ -7,11 +7,16 @@ from collections import Counter, defaultdict
 import pytest
 
 from slowwave.bench.factstream import (
+    ASKED,
+    CAUSES,
     CHANGES,
+    CHATTER,
+    EVENTS,
     PEOPLE,
     POOLS,
     STATES,
     TRAPS,
+    WHY,
     FactStream,
     Half,
     render,
@@ -102,6 +107,51 @@ def test_a_perfect_memory_scores_perfectly_and_a_hoarder_is_stale() -> None:
     stated = repeats["states"] + repeats["changes"] + repeats["repeats"]
     assert worst["duplicate_rate"] == pytest.approx(repeats["repeats"] / stated)
     assert score(stream, {})["lost_rate"] == 1
+
+
+def test_causes_leave_every_other_turn_and_question_as_it_is() -> None:
+    plain, told = FactStream(seed=4, half="held-out"), FactStream(seed=4, half="held-out", causes=0.6)
+    assert [q for q in told.questions if q.kind != "cause"] == plain.questions
+    same = [t for t in told.turns if not t.cause]
+    kept = {t.origin: t for t in plain.turns}
+    assert all(kept[t.origin] == t for t in same)
+    assert [t.at for t in told.turns] == sorted(t.at for t in told.turns)
+    assert not any(t.cause for t in plain.turns)
+
+
+def test_a_cause_is_stated_with_its_change_and_asked_for_by_the_value_it_ended() -> None:
+    stream = FactStream(seed=4, half="held-out", causes=0.6)
+    asked = [q for q in stream.questions if q.kind == "cause"]
+    said = {t.origin: t for t in stream.turns}
+    labels = Counter(tuple(said[o].label for o in q.evidence) for q in asked)
+    assert labels.keys() == {("changes",), ("event", "changes")}
+    for q in asked:
+        change = said[q.evidence[-1]]
+        line = [value for _, value in stream.values(q.person, q.attribute)]
+        assert states_value(change.text, q.gold[0])
+        assert states_value(q.text, line[line.index(change.value) - 1])
+        assert all(states_value(said[o].text, q.gold[0]) for o in q.evidence)
+        assert all(said[o].at < change.at for o in q.evidence[:-1])
+    changes = sum(t.label == "changes" for t in stream.turns)
+    assert 0.4 * changes < len(asked) < 0.8 * changes
+    assert all(t.cause for t in FactStream(seed=4, causes=1.0, people=2).turns if t.label == "changes")
+
+
+def test_no_cause_stands_in_any_template_or_among_the_values() -> None:
+    forms = [f for table in (STATES, CHANGES, TRAPS) for group in table.values() for f in group]
+    other = " ".join([*forms, *CHATTER, *EVENTS, *ASKED.values(), *WHY.values(), *POOLS.values()])
+    causes = CAUSES.split()
+    assert len(causes) == len(set(causes)) == 60
+    assert not [cause for cause in causes if states_value(other, cause)]
+
+
+def test_an_answer_that_names_the_cause_is_right_and_one_that_does_not_is_wrong() -> None:
+    stream = FactStream(seed=6, people=4, causes=0.5)
+    said = {t.origin: t.text for t in stream.turns}
+    assert score(stream, {q.id: [said[o] for o in q.evidence] for q in stream.questions})["cause_right"] == 1
+    values_only = {q.id: list(q.gold) for q in stream.questions if q.kind != "cause"}
+    assert score(stream, values_only)["cause_right"] == 0
+    assert "cause_right" not in score(FactStream(seed=6, people=4), values_only)
 
 
 @pytest.mark.parametrize("half", ["tuning", "held-out"])

@@ -3,8 +3,9 @@
 People say where they live, whom they work for, which colour they like best; they repeat themselves in other words,
 change their minds, chat, and say sentences that look like a change and are none ("I visited Rome", "she would love to
 live in Oslo"). Every value occurs for one person and one attribute only, so a text that holds a value's words states
-that value. Each attribute's templates are parted in two halves: `tuning`, for work on the rules, and `held-out`, for
-reporting alone.
+that value. Where causes are asked for, some changes say why ("... because of the flood"), each for a cause of its own.
+Each attribute's templates are parted in two halves: `tuning`, for work on the rules, and `held-out`, for reporting
+alone.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import random
 import re
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Literal
 
@@ -188,6 +189,32 @@ ASKED = {
     "rent": "How much rent does {p} pay",
     "password": "What is {p}'s wifi password",
 }  # fmt: skip
+WHY = {
+    "home": "Why does {p} no longer live in {v}",
+    "employer": "Why does {p} no longer work for {v}",
+    "job": "Why is {p} no longer {a} {v}",
+    "colour": "Why is {v} no longer {p}'s favourite colour",
+    "food": "Why is {v} no longer {p}'s favourite food",
+    "phone": "Why is {v} no longer {p}'s phone number",
+    "office": "Why does {p} no longer sit in room {v}",
+    "car": "Why does {p} no longer drive a {v}",
+    "boss": "Why is {v} no longer {p}'s boss",
+    "meeting": "Why is {p}'s weekly review no longer on {v}",
+    "rent": "Why is {p}'s rent no longer {v}",
+    "password": "Why is {v} no longer {p}'s wifi password",
+}  # fmt: skip
+BECAUSE = ("because of the {v}", "due to the {v}", "on account of the {v}", "owing to the {v}")
+EVENTS = (
+    "{I} had to deal with {a} {v}.", "{my} week was all about {a} {v}.", "{I} [have|has] been busy with {a} {v}.",
+    "There was {a} {v}, and {I} could think of little else.",
+)  # fmt: skip
+CAUSES = (
+    "flood lawsuit earthquake strike merger burglary fire divorce allergy injury scholarship inheritance lottery "
+    "layoff marathon hurricane renovation feud epidemic audit scandal accident diagnosis festival eviction reunion "
+    "retirement robbery blizzard drought heatwave infestation leak blackout election boycott wager dare quarrel "
+    "pilgrimage sabbatical apprenticeship exam surgery pregnancy adoption engagement graduation bankruptcy takeover "
+    "shortage tournament auction exhibition storm landslide avalanche sinkhole curfew inspection"
+)
 POOLS = {
     "home": "Paris Rome Oslo Lisbon Vienna Dublin Prague Athens Madrid Berlin Zurich Geneva Porto Lyon Turin Bergen "
     "Cork Ghent Bruges Krakow Leeds York Bath Seville Malaga Utrecht Basel Graz Split Riga Tallinn Vilnius "
@@ -231,8 +258,9 @@ PREFIXES = ("By the way, ", "Oh, ", "Just so you know, ", "As I said, ", "Well, 
 class Turn:
     """One thing said, with its gold label.
 
-    label  states, repeats, changes, trap or chatter; person, attribute and value are "" for chatter
+    label  states, repeats, changes, trap, chatter or event; person, attribute and value are "" for chatter
     form   the template it was made from, with "I" or a name for its subject
+    cause  of a change, where it says one; of an event, which says no more than that, what it is; else ""
     """
 
     origin: str
@@ -245,11 +273,12 @@ class Turn:
     attribute: str = ""
     value: str = ""
     form: str = ""
+    cause: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """kind is current, at_date, history or never_said; `gold` is what is right, `wrong` what was or will be so.
+    """kind is current, at_date, history, never_said or cause; `gold` is what is right, `wrong` what was or will be so.
 
     as_of     the moment that an at_date question asks about; None otherwise
     evidence  origins of the turns that state a gold value
@@ -284,6 +313,8 @@ class FactStream:
     repeats  how often it is repeated in other words, on average
     noise    turns of chatter and traps for each turn that states something
     half     which templates are used: tuning, held-out, or all
+    causes   share of changes that say why, as long as there are causes (60); half of these causes are told of in an
+             earlier session as well. All other turns and questions are the same as without
 
     Example:
         >>> stream = FactStream(seed=1, people=2, sessions=4)
@@ -298,6 +329,7 @@ class FactStream:
     repeats: float = 1.5
     noise: float = 1.0
     half: Half = "all"
+    causes: float = 0.0
     turns: list[Turn] = field(init=False, default_factory=list)
     questions: list[Question] = field(init=False, default_factory=list)
 
@@ -309,7 +341,9 @@ class FactStream:
         self._rng = random.Random(f"factstream {self.seed}")
         self._unused = {attribute: self._values(attribute) for attribute in STATES}
         self._plan()
+        self._explain()
         self._ask()
+        self._ask_why()
 
     def items(self) -> list[Item]:
         """The turns as items to add, in order."""
@@ -365,8 +399,7 @@ class FactStream:
         rng.shuffle(pool)
         return pool
 
-    def _forms(self, table: Mapping[str, tuple[str, ...]], attribute: str) -> tuple[str, ...]:
-        forms = table[attribute]
+    def _forms(self, forms: tuple[str, ...]) -> tuple[str, ...]:
         middle = len(forms) // 2
         return {"tuning": forms[:middle], "held-out": forms[middle:], "all": forms}[self.half]
 
@@ -410,7 +443,7 @@ class FactStream:
                 self.turns.append(Turn(origin, f"s{number}", person, rng.choice(CHATTER), when, label))
                 continue
             table = {"changes": CHANGES, "trap": TRAPS}.get(label, STATES)
-            form = rng.choice(self._forms(table, attribute))
+            form = rng.choice(self._forms(table[attribute]))
             others = [p for p in PEOPLE[: self.people] if p != person]
             speaker = rng.choice(others) if others and rng.random() < 0.5 else person
             text = render(form, person if speaker != person else "I", value)
@@ -418,6 +451,32 @@ class FactStream:
                 prefix = rng.choice(PREFIXES)
                 text = prefix + (text if text.startswith(("I ", person, value)) else text[0].lower() + text[1:])
             self.turns.append(Turn(origin, f"s{number}", speaker, text, when, label, person, attribute, value, form))
+
+    def _explain(self) -> None:
+        """Give some changes a cause, by a chance of their own, so that nothing else of the stream is touched."""
+        rng = random.Random(f"causes {self.seed}")
+        unused = CAUSES.split()
+        rng.shuffle(unused)
+        told: list[Turn] = []
+        for place, turn in enumerate(self.turns):
+            if turn.label != "changes" or not unused or rng.random() >= self.causes:
+                continue
+            cause = unused.pop()
+            clause = rng.choice(self._forms(BECAUSE)).replace("{v}", cause)
+            self.turns[place] = replace(turn, text=f"{turn.text[:-1]} {clause}.", cause=cause)
+            number = int(turn.session[1:])
+            if rng.random() < 0.5:
+                told.append(self._event(turn, cause, rng.randrange(max(0, number - 3), number), rng))
+        self.turns = sorted([*self.turns, *told], key=lambda turn: turn.at)
+
+    def _event(self, change: Turn, cause: str, number: int, rng: random.Random) -> Turn:
+        """The cause as a turn of its own, at the end of an earlier session."""
+        form = rng.choice(self._forms(EVENTS))
+        speaker = rng.choice(PEOPLE[: self.people])
+        text = render(form, "I" if speaker == change.person else change.person, cause)
+        at = START + timedelta(days=14 * number, hours=2, minutes=int(change.origin.split("t")[1]))
+        origin = f"{change.origin}-event"
+        return Turn(origin, f"s{number}", speaker, text, at, "event", change.person, "", cause, form, cause)
 
     def _count(self, mean: float) -> int:
         return int(mean) + (self._rng.random() < mean % 1)
@@ -440,6 +499,24 @@ class FactStream:
                     text = f"{name} on {moment:%-d %B %Y}?"
                     self._put(past, "at_date", text, person, attribute, [said[n]], said[:n] + said[n + 1 :], moment)
 
+    def _ask_why(self) -> None:
+        for person in PEOPLE[: self.people]:
+            for attribute, asked in WHY.items():
+                changed = [t for t in self.turns if (t.person, t.attribute, t.label) == (person, attribute, "changes")]
+                line = [value for _, value in self.values(person, attribute)]
+                for turn in changed:
+                    if not turn.cause:
+                        continue
+                    old = line[line.index(turn.value) - 1]
+                    text = asked.format(p=person, v=old, a=_article(old)) + "?"
+                    wrong = tuple(t.cause for t in changed if t.cause and t.cause != turn.cause)
+                    evidence = tuple(t.origin for t in self.turns if t.cause == turn.cause)
+                    name = f"{person}-{attribute}-cause-{turn.cause}"
+                    cause = (turn.cause,)
+                    self.questions.append(
+                        Question(name, "cause", text, person, attribute, cause, wrong, evidence=evidence)
+                    )
+
     def _put(
         self, stem: str, kind: str, text: str, person: str, attribute: str,
         gold: Sequence[str], wrong: Sequence[str], as_of: datetime | None = None,
@@ -453,10 +530,13 @@ def render(form: str, who: str, value: str) -> str:
     """A template in words: `who` is "I" or a name."""
     first = who == "I"
     text = re.sub(r"\[([\w ]+)\|([\w ]+)\]", r"\1" if first else r"\2", form)
-    article = "an" if value[0].lower() in "aeiou" else "a"
-    text = text.replace("{a}", article).replace("{v}", value).replace("{I}", who)
+    text = text.replace("{a}", _article(value)).replace("{v}", value).replace("{I}", who)
     text = text.replace("{my}", "my" if first else f"{who}'s").replace("{me}", "me" if first else who)
     return text[0].upper() + text[1:]
+
+
+def _article(value: str) -> str:
+    return "an" if value[0].lower() in "aeiou" else "a"
 
 
 def states_value(text: str, value: str) -> bool:
@@ -477,6 +557,7 @@ def score(
              at_date_right   at_date questions whose first text with any value holds the right one
              history_whole   history questions of which every value is held by some text
              invented_rate   never_said questions that were given any text
+             cause_right     cause questions of which some text holds the cause; only where causes are asked for
              duplicate_rate  kept statements of facts that say what an earlier one says
     """
     tally: Counter[str] = Counter()
@@ -495,7 +576,7 @@ def score(
         elif q.kind == "at_date":
             tally["at_date"] += first in q.gold
         else:
-            tally["history"] += not missing
+            tally[q.kind] += not missing
     answerable = max(1, sum(n for kind, n in totals.items() if kind != "never_said"))
     out = {
         "stale_rate": tally["stale"] / max(1, totals["current"]),
@@ -505,6 +586,8 @@ def score(
         "history_whole": tally["history"] / max(1, totals["history"]),
         "invented_rate": tally["invented"] / max(1, totals["never_said"]),
     }
+    if totals["cause"]:
+        out["cause_right"] = tally["cause"] / totals["cause"]
     if kept is not None:
         out["duplicate_rate"] = _duplicates(stream, kept)
     return out
