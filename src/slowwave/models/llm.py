@@ -1,106 +1,43 @@
 """A language model as the engine uses it: every call budgeted, cached, retried, checked against its schema, counted.
 
 What a model says is never trusted with control: `ask` gives back an Answer whose `problem` says why nothing could be
-made of the reply, and never raises. Where the budget is spent or the model is gone, `exhausted` says so: a night then
-stops asking, what was done until then stands, and the next night goes on from there.
+made of the reply, and never raises for what a model does. Where the budget is spent or the model is gone, `exhausted`
+says so: a night then stops asking, what was done until then stands, and the next night goes on from there.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
 import random
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from functools import lru_cache
-from typing import Any, Protocol
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any
 
-from slowwave.errors import InputError, ModelBusyError, ModelError
-from slowwave.models.chat import ChatModel, Message, Reply
+from slowwave.errors import InputError, ModelBusyError, ModelError, ModelMissingError
+from slowwave.models.answer import Answer, read, unfenced
+from slowwave.models.cache import DictCache, FileCache, ReplyCache
+from slowwave.models.chat import ChatModel, Reply
+from slowwave.models.prompt import Prompt, array_of, choice, obj, text
 from slowwave.records import Call
 
 NO_REPLY = "no reply"
 CALLS_KEPT = 100_000  # of one LLM object, for those who never take them
-
-
-@dataclass(frozen=True, slots=True)
-class Prompt:
-    """One question to a model, the same in its words wherever it is asked.
-
-    operation     what it is for; counts, budgets and models per operation go by it
-    instructions  the system message: what to do, never any text that was remembered
-    inputs        JSON values; they are the user's message, as JSON, so that remembered text stays data
-    schema        the JSON schema of the reply; None for free text
-    sources       ids of the engrams that `inputs` shows: erasing one of them erases the cached reply
-    """
-
-    operation: str
-    instructions: str
-    inputs: Mapping[str, Any]
-    schema: Mapping[str, Any] | None = None
-    sources: tuple[str, ...] = ()
-    max_tokens: int = 512
-    temperature: float = 0.0
-
-    def messages(self) -> list[Message]:
-        """The system message and the user's."""
-        return [
-            Message("system", self.instructions),
-            Message("user", json.dumps(self.inputs, ensure_ascii=False, separators=(", ", ": "))),
-        ]
-
-    def key(self, model: str) -> str:
-        """SHA-256, in hex, over everything that the reply depends on."""
-        parts = (model, self.operation, self.instructions, self.inputs, self.schema, self.max_tokens, self.temperature)
-        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What came of a prompt.
-
-    value    the parsed reply, true to the schema; the text itself where there is no schema; None if there is none
-    problem  why there is no value: "refused: ...", "timed out", "not JSON: ...", "does not fit the schema: ..."
-    text     the reply's words as they came
-    """
-
-    value: Any
-    problem: str
-    text: str
-    call: Call
-
-    @property
-    def ok(self) -> bool:
-        """Whether there is a value."""
-        return not self.problem
-
-
-class ReplyCache(Protocol):
-    """Where replies are kept by the hash of their prompt."""
-
-    def get(self, key: str) -> Reply | None: ...
-
-    def put(self, key: str, prompt: Prompt, model: str, reply: Reply) -> None: ...
-
-
-class DictCache:
-    """Replies in this process's memory."""
-
-    def __init__(self) -> None:
-        self._kept: dict[str, Reply] = {}
-
-    def get(self, key: str) -> Reply | None:
-        return self._kept.get(key)
-
-    def put(self, key: str, prompt: Prompt, model: str, reply: Reply) -> None:
-        self._kept[key] = reply
+WARMTH = 0.3  # temperature of the second try for a reply that was of no use
+LONGEST_WAIT = 120.0  # seconds; a model that wants to be left alone for longer gives no reply
+DOWN_SECONDS = 300.0  # after which a model that counts as gone is tried with one prompt again
 
 
 @dataclass(slots=True)
 class Spent:
-    """What an operation has used so far."""
+    """What an operation has used so far.
+
+    calls     requests sent, further tries included
+    cached    answers that came from the cache
+    problems  prompts of which nothing could be made
+    seconds   in which answers were waited for, added up over threads
+    """
 
     calls: int = 0
     cached: int = 0
@@ -109,9 +46,9 @@ class Spent:
     tokens_out: int = 0
     seconds: float = 0.0
 
-    def add(self, call: Call) -> None:
+    def add(self, call: Call, tries: int = 1) -> None:
         """Count a call; a cached one costs no tokens."""
-        self.calls += not call.cached
+        self.calls += 0 if call.cached else tries
         self.cached += call.cached
         self.problems += bool(call.problem)
         self.tokens_in += 0 if call.cached else call.tokens_in
@@ -129,12 +66,13 @@ class LLM:
 
     model        answers what `models` does not name
     models       operation -> the model that answers it
-    max_calls    calls allowed, cached ones aside; None for no limit
-    max_tokens   tokens in and out allowed, cached ones aside
-    max_seconds  seconds of asking allowed
-    retries      further tries where the model was busy, and one more (at a little warmth) for a reply that is unusable
+    max_calls    requests allowed, further tries included, cached answers aside; None for no limit
+    max_tokens   tokens in and out allowed; the call that reaches it is finished
+    max_seconds  seconds of waiting for answers allowed, added up over threads
+    retries      further tries where the model was busy; unless 0, also one more (at a little warmth) for a reply that
+                 is of no use
     cache        where replies are kept; None keeps none
-    down_after   prompts in a row without any reply after which the model counts as gone
+    down_after   prompts in a row without any reply after which the model counts as gone, for five minutes
     wait         sleeps between tries; for tests
     """
 
@@ -146,15 +84,19 @@ class LLM:
     retries: int = 2
     cache: ReplyCache | None = field(default_factory=DictCache)
     down_after: int = 3
-    wait: Callable[[float], None] = time.sleep
+    wait: Callable[[float], None] = field(default=time.sleep, repr=False)
     spent: dict[str, Spent] = field(default_factory=dict, init=False)
-    calls: list[Call] = field(default_factory=list, init=False)
+    calls: list[Call] = field(default_factory=list, init=False, repr=False)
 
     def __post_init__(self) -> None:
-        if not isinstance(self.model, ChatModel):
-            raise InputError(f"llm is a {type(self.model).__name__} without name, chat and count_tokens")
-        self._lock = threading.Lock()
-        self._silent = 0
+        for model in (self.model, *self.models.values()):
+            if not isinstance(model, ChatModel):
+                raise InputError(f"llm is a {type(model).__name__} without name, context_tokens, chat and count_tokens")
+        self._lock = threading.RLock()
+        self._silent: dict[str, int] = {}  # prompts in a row without a reply, by model
+        self._gone: dict[str, tuple[float, str]] = {}  # since when, and why
+        self._begun = 0  # requests since the budget began
+        self._before = Spent()  # what was spent before it began
 
     @property
     def name(self) -> str:
@@ -171,37 +113,77 @@ class LLM:
 
     def ask(self, prompt: Prompt) -> Answer:
         """Ask once, within the budget; an Answer whose `problem` tells what went wrong, if anything did."""
-        model = self.of(prompt.operation)
-        key = prompt.key(model.name)
-        kept = self.cache.get(key) if self.cache is not None else None
-        if kept is not None:
-            value, problem = read(kept, prompt.schema)
-            if not problem:
-                return self._counted(Answer(value, "", kept.text, _call(prompt, model, key, kept, 0.0, True)))
-        if spent := self.exhausted:
-            return Answer(None, spent, "", _call(prompt, model, key, Reply("", 0, 0), 0.0, True, spent))
-        start = time.perf_counter()
-        reply, value, problem = self._try(model, prompt)
-        call = _call(prompt, model, key, reply, time.perf_counter() - start, False, problem)
-        self._silent = self._silent + 1 if problem.startswith(NO_REPLY) else 0
-        if not problem and self.cache is not None:
-            self.cache.put(key, prompt, model.name, reply)
-        return self._counted(Answer(value, problem, reply.text, call))
+        answer, asked = self._ask(prompt)
+        if asked:
+            self._note([answer.call])
+        return answer
+
+    def ask_all(self, prompts: Sequence[Prompt], workers: int | None = None) -> list[Answer]:
+        """Answers to many prompts, in their order; the journal's order is theirs too.
+
+        workers  how many are asked at once, of models that take several (`parallel`); None takes what each takes. A
+                 model in this process is asked one after the other. Twins are asked once, where there is a cache.
+        """
+        seen: set[str] = set()
+        wide, single, twins = list[int](), list[int](), list[int]()
+        most = 1
+        for place, prompt in enumerate(prompts):
+            model = self.of(prompt.operation)
+            key, takes = prompt.key(model.name), int(getattr(model, "parallel", 1))
+            most = max(most, takes)
+            (twins if key in seen and self.cache is not None else wide if takes > 1 else single).append(place)
+            seen.add(key)
+        done: dict[int, tuple[Answer, bool]] = {}
+
+        def one(place: int) -> None:
+            done[place] = self._ask(prompts[place])
+
+        threads = min(len(wide), most if workers is None else min(workers, most))
+        if threads > 1:
+            pool = ThreadPoolExecutor(threads, thread_name_prefix="slowwave-ask")
+            try:
+                jobs = [pool.submit(one, place) for place in wide]
+                for place in single:
+                    one(place)
+                for job in jobs:
+                    job.result()
+            finally:
+                pool.shutdown(wait=False, cancel_futures=True)
+        else:
+            for place in sorted([*wide, *single]):
+                one(place)
+        for place in twins:
+            one(place)
+        answers = [done[place] for place in range(len(prompts))]
+        self._note([answer.call for answer, asked in answers if asked])
+        return [answer for answer, _ in answers]
 
     @property
     def exhausted(self) -> str:
-        """Why nothing more will be asked: the budget is spent, or the model is gone; "" while asking goes on."""
-        if self._silent >= self.down_after:
-            return f"{NO_REPLY} to {self._silent} prompts in a row: {self.name} counts as gone"
-        spent = self.total()
-        for name, used, most in (
-            ("calls", spent.calls, self.max_calls),
-            ("tokens", spent.tokens_in + spent.tokens_out, self.max_tokens),
-            ("seconds", spent.seconds, self.max_seconds),
-        ):
-            if most is not None and used >= most:
-                return f"{used:.0f} of {most:.0f} {name} are spent"
+        """Why nothing more will be asked: the budget is spent, or a model is gone; "" while asking goes on."""
+        with self._lock:
+            for name, (since, why) in list(self._gone.items()):
+                if time.monotonic() - since < DOWN_SECONDS:
+                    return why
+                del self._gone[name]
+                self._silent[name] = self.down_after - 1
+            spent, before = self.total(), self._before
+            tokens = spent.tokens_in + spent.tokens_out - before.tokens_in - before.tokens_out
+            for name, used, most in (
+                ("calls", self._begun, self.max_calls),
+                ("tokens", tokens, self.max_tokens),
+                ("seconds", spent.seconds - before.seconds, self.max_seconds),
+            ):
+                if most is not None and used >= most:
+                    return f"{used:.0f} of {most:.0f} {name} are spent"
         return ""
+
+    def renew(self) -> None:
+        """Begin the budget anew, and try models again that counted as gone; the tally goes on."""
+        with self._lock:
+            self._begun, self._before = 0, self.total()
+            self._silent.clear()
+            self._gone.clear()
 
     def take_calls(self) -> list[Call]:
         """The calls since this was last asked, in order: what a night writes into its operation."""
@@ -212,109 +194,155 @@ class LLM:
     def total(self) -> Spent:
         """What all operations have used together."""
         out = Spent()
-        for spent in self.spent.values():
-            for name in Spent.__slots__:
-                setattr(out, name, getattr(out, name) + getattr(spent, name))
+        with self._lock:
+            for spent in self.spent.values():
+                for name in Spent.__slots__:
+                    setattr(out, name, getattr(out, name) + getattr(spent, name))
         return out
 
-    def _try(self, model: ChatModel, prompt: Prompt) -> tuple[Reply, Any, str]:
-        """The reply, its value and its problem after all tries; tokens of failed tries count as well."""
-        nothing = Reply("", 0, 0)
-        used_in = used_out = 0
-        messages = prompt.messages()
-        reply, value, problem = nothing, None, ""
-        for attempt in range(self.retries + 1):
-            warmth = prompt.temperature if attempt == 0 else max(prompt.temperature, 0.3)
+    def erase(self, sources: Iterable[str]) -> int:
+        """Drop cached replies to prompts that showed one of these engrams; how many there were."""
+        erase = getattr(self.cache, "erase", None)
+        return int(erase(sources)) if erase is not None else 0
+
+    def close(self) -> None:
+        """Let the models go, those that hold something."""
+        for model in {id(model): model for model in (self.model, *self.models.values())}.values():
+            close = getattr(model, "close", None)
+            if close is not None:
+                close()
+
+    def _ask(self, prompt: Prompt) -> tuple[Answer, bool]:
+        """The answer, and whether it belongs in the journal: one that the budget forbade does not."""
+        model = self.of(prompt.operation)
+        key = prompt.key(model.name)
+        kept = self.cache.get(key) if self.cache is not None else None
+        if kept is not None:
+            value, problem = read(kept, prompt.schema)
+            if not problem:
+                call = _call(prompt, model, key, kept.tokens_in, kept.tokens_out, cached=True)
+                self._count(call, 0)
+                return Answer(value, "", kept.text, call, kept.tokens), True
+        if why := self._begin():
+            return Answer(None, why, "", _call(prompt, model, key, cached=True, problem=why)), False
+        start = time.perf_counter()
+        tried = _Tries(self, model, prompt)
+        tried.run()
+        seconds = time.perf_counter() - start
+        reply, problem = tried.reply, tried.problem
+        if not problem and self.cache is not None:
+            self.cache.put(key, prompt, model.name, reply)
+        call = _call(prompt, model, key, tried.tokens_in, tried.tokens_out, seconds, problem=problem)
+        self._count(call, tried.count)
+        return Answer(tried.value, problem, reply.text, call, reply.tokens), True
+
+    def _begin(self) -> str:
+        """Take one request from the budget, or say why there is none to take."""
+        with self._lock:
+            why = self.exhausted
+            if not why:
+                self._begun += 1
+            return why
+
+    def _heard(self, model: ChatModel, replied: bool, lost: str) -> None:
+        """Whether a model gave any reply to a prompt; `lost` says why no prompt will ever get one."""
+        with self._lock:
+            if replied:
+                self._silent.pop(model.name, None)
+                self._gone.pop(model.name, None)
+                return
+            count = self._silent[model.name] = self._silent.get(model.name, 0) + 1
+            if lost or count >= self.down_after:
+                why = lost or f"{NO_REPLY} to {count} prompts in a row: {model.name} counts as gone"
+                self._gone[model.name] = (time.monotonic(), why)
+
+    def _affords(self, seconds: float, already: float) -> bool:
+        """Whether waiting is allowed: not for longer than anyone should, and within the budget."""
+        if seconds > LONGEST_WAIT:
+            return False
+        used = self.total().seconds - self._before.seconds
+        return self.max_seconds is None or used + already + seconds < self.max_seconds
+
+    def _count(self, call: Call, tries: int) -> None:
+        with self._lock:
+            self.spent.setdefault(call.operation, Spent()).add(call, tries)
+
+    def _note(self, calls: Sequence[Call]) -> None:
+        with self._lock:
+            self.calls += calls[: max(0, CALLS_KEPT - len(self.calls))]
+
+
+class _Tries:
+    """The tries for one prompt: the reply that came of them, its value and problem, and what they all cost."""
+
+    def __init__(self, llm: LLM, model: ChatModel, prompt: Prompt) -> None:
+        self.llm, self.model, self.prompt = llm, model, prompt
+        self.reply = Reply("", 0, 0)
+        self.value: Any = None
+        self.problem = ""
+        self.tokens_in = self.tokens_out = self.count = 0
+        self.start = time.perf_counter()
+
+    def run(self) -> None:
+        """Try until there is a value, or until further tries make no sense or are not allowed."""
+        llm, messages = self.llm, self.prompt.messages()
+        failures, warm, replied, lost = 0, False, False, ""
+        while self._wait(failures):
+            if self.count and llm._begin():
+                break
+            self.count += 1
+            problem = ""
             try:
-                reply = model.chat(
-                    messages, schema=prompt.schema, max_tokens=prompt.max_tokens, temperature=warmth, top_logprobs=0
+                reply = self.model.chat(
+                    messages,
+                    schema=self.prompt.schema,
+                    max_tokens=self.prompt.max_tokens,
+                    temperature=max(self.prompt.temperature, WARMTH) if warm else self.prompt.temperature,
+                    top_logprobs=self.prompt.top_logprobs,
                 )
             except ModelBusyError as error:
-                reply, problem = nothing, f"{NO_REPLY}: {error}"
-                if attempt < self.retries:
-                    self.wait(min(30.0, 0.5 * 2**attempt) * (1 + random.random() / 4))
-                continue
+                problem, failures = f"{NO_REPLY}: {error}", failures + 1
+                if failures <= llm.retries:
+                    self.problem = self.problem or problem
+                    continue
+            except ModelMissingError as error:
+                problem = lost = f"failed: {error}"
             except ModelError as error:
-                return replace(nothing, tokens_in=used_in, tokens_out=used_out), None, f"failed: {error}"
-            used_in, used_out = used_in + reply.tokens_in, used_out + reply.tokens_out
-            value, problem = read(reply, prompt.schema)
-            if not problem or attempt >= 1:
+                problem, replied = f"failed: {error}", True  # it is there, but not for this prompt
+            except Exception as error:  # noqa: BLE001 - a fault in somebody's model must not end a night
+                problem = f"failed: {type(error).__name__}: {error}"
+            if problem:
+                self.problem = problem if not self.reply.text else self.problem
                 break
-        return replace(reply, tokens_in=used_in, tokens_out=used_out), value, problem
+            replied, failures = True, 0
+            self.reply = reply
+            self.tokens_in, self.tokens_out = self.tokens_in + reply.tokens_in, self.tokens_out + reply.tokens_out
+            self.value, self.problem = read(reply, self.prompt.schema)
+            if not self.problem or warm or not llm.retries or reply.finish == "refused":
+                break
+            warm = True
+        llm._heard(self.model, replied or bool(self.reply.text), lost)
 
-    def _counted(self, answer: Answer) -> Answer:
-        with self._lock:
-            self.spent.setdefault(answer.call.operation, Spent()).add(answer.call)
-            if len(self.calls) < CALLS_KEPT:
-                self.calls.append(answer.call)
-        return answer
-
-
-def read(reply: Reply, schema: Mapping[str, Any] | None) -> tuple[Any, str]:
-    """(value, problem) of a reply: parsed and checked where there is a schema, its words where there is none."""
-    text = reply.text.strip()
-    if not text:
-        return None, "the reply is empty"
-    if schema is None:
-        return text, ""
-    try:
-        value = json.loads(unfenced(text))
-    except (ValueError, RecursionError) as error:
-        cut = " (cut off at max_tokens)" if reply.finish == "length" else ""
-        return None, f"not JSON{cut}: {error}"
-    from fastjsonschema import JsonSchemaException
-
-    try:
-        _checker(json.dumps(schema, sort_keys=True))(value)
-    except JsonSchemaException as error:
-        return None, f"does not fit the schema: {error.message}"
-    return value, ""
-
-
-def unfenced(text: str) -> str:
-    """The JSON in a reply that wraps it in a Markdown fence."""
-    if text.startswith("```"):
-        text = text.split("\n", 1)[-1]
-        text = text.rsplit("```", 1)[0]
-    return text
-
-
-@lru_cache(maxsize=256)
-def _checker(schema: str) -> Callable[[Any], Any]:
-    import fastjsonschema
-
-    check: Callable[[Any], Any] = fastjsonschema.compile(json.loads(schema))
-    return check
+    def _wait(self, failures: int) -> bool:
+        """Wait as long as the model asks for, or as is due after so many failures; False if that is too long."""
+        due = min(30.0, 0.5 * 2 ** (failures - 1)) * (1 + random.random() / 4) if failures else 0.0
+        held = float(getattr(self.model, "hold_seconds", 0.0))
+        if not self.llm._affords(max(due, held), time.perf_counter() - self.start):
+            self.problem = self.problem or f"{NO_REPLY}: {self.model.name} asks to be left alone for {held:.0f} s"
+            return False
+        if max(due, held) > 0:
+            self.llm.wait(max(due, held))
+        return True
 
 
 def _call(
-    prompt: Prompt, model: ChatModel, key: str, reply: Reply, seconds: float, cached: bool, problem: str = ""
-) -> Call:
-    return Call(prompt.operation, model.name, key, reply.tokens_in, reply.tokens_out, seconds, cached, problem)
+    prompt: Prompt, model: ChatModel, key: str, tokens_in: int = 0, tokens_out: int = 0, seconds: float = 0.0,
+    cached: bool = False, problem: str = "",
+) -> Call:  # fmt: skip
+    return Call(prompt.operation, model.name, key, tokens_in, tokens_out, seconds, cached, problem)
 
 
-def array_of(item: Mapping[str, Any], title: str, most: int) -> dict[str, Any]:
-    """The schema of {"items": [...]} with at most `most` items: an object, as constrained decoding asks for."""
-    return obj(title, items={"type": "array", "items": dict(item), "maxItems": most})
-
-
-def obj(title: str = "", **properties: Any) -> dict[str, Any]:
-    """The schema of an object whose properties are all required, and no others allowed."""
-    named = {"title": title} if title else {}
-    return {
-        **named,
-        "type": "object",
-        "properties": properties,
-        "required": list(properties),
-        "additionalProperties": False,
-    }
-
-
-def text(most: int = 400) -> dict[str, Any]:
-    """The schema of a text of at least one character."""
-    return {"type": "string", "minLength": 1, "maxLength": most}
-
-
-def choice(options: Sequence[str]) -> dict[str, Any]:
-    """The schema of one of these texts: a model can then name no id that it was not shown."""
-    return {"type": "string", "enum": list(options)}
+__all__ = [
+    "LLM", "NO_REPLY", "Answer", "DictCache", "FileCache", "Prompt", "ReplyCache", "Spent", "array_of", "choice",
+    "obj", "read", "text", "unfenced",
+]  # fmt: skip
