@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from slowwave import Memory
+from slowwave import Memory, Scope
 from slowwave.errors import SchemaError
 from slowwave.store import connection as connections
 from slowwave.store.connection import _statements
@@ -23,6 +23,11 @@ ANA = {"user_id": "ana"}
 def golden(request: pytest.FixtureRequest, path: Path) -> Path:
     path.write_bytes(gzip.decompress(request.param.read_bytes()))
     return path
+
+
+def version_of(file: Path) -> int:
+    """The number of a file's schema, as its header tells it."""
+    return int.from_bytes(file.read_bytes()[60:64])
 
 
 def test_every_schema_has_its_file() -> None:
@@ -44,6 +49,18 @@ def test_an_old_file_opens_and_answers(golden: Path, open_memory: Callable[..., 
     assert memory.list(run_id="r", **ANA) == []
 
 
+def test_what_models_did_is_read_from_files_that_have_it(golden: Path, open_memory: Callable[..., Memory]) -> None:
+    version = version_of(golden)
+    memory = open_memory()
+    view = memory.store.view(Scope(**ANA))
+    assert [one.call.prompt[:2] for one in view.calls()] == (["a1", "b2"] if version > 1 else [])
+    assert [one.rejected.text for one in view.rejected()] == (["Ana lives on the moon"] if version > 1 else [])
+    assert memory.erase(all=True, **ANA).clean
+    assert not view.calls()
+    assert not view.rejected()
+    assert b"moon" not in golden.read_bytes()
+
+
 def test_an_old_file_can_be_written_slept_on_undone_and_erased(
     golden: Path, open_memory: Callable[..., Memory]
 ) -> None:
@@ -61,7 +78,7 @@ def test_an_old_file_can_be_written_slept_on_undone_and_erased(
 
 def test_an_old_file_can_be_read_without_being_changed(golden: Path, open_memory: Callable[..., Memory]) -> None:
     before = golden.read_bytes()
-    if before and int.from_bytes(before[60:64]) < VERSION:
+    if version_of(golden) < VERSION:
         with pytest.raises(SchemaError, match="open it once without"):
             open_memory(readonly=True)
     else:

@@ -41,6 +41,7 @@ class Operation:
     cursor  where the next sleep of this system goes on
     calls     the calls of a language model that it took
     rejected  what a model proposed and nobody applied
+    lease     under which it was made, and which ends with it; where it was lost, nothing is written: a ConflictError
     """
 
     id: str
@@ -55,6 +56,25 @@ class Operation:
     strict: bool = False
     calls: tuple[Call, ...] = ()
     rejected: tuple[Rejected, ...] = ()
+    lease: Lease | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """A claim on a scope that nobody else may hold meanwhile, such as the one of whoever sleeps on it.
+
+    name     what it is for; leases of other names know nothing of each other
+    holder   who holds it, for people
+    token    names this very claim
+    taken    when it was taken; `expires`, when it ends unless it is renewed
+    """
+
+    scope: Scope
+    name: str
+    holder: str
+    token: str
+    taken: datetime
+    expires: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +97,7 @@ class Index:
 class Applied:
     """What the store made of an operation.
 
-    op        the operation's id; None if nothing changed
+    op        the operation's id; None if nothing changed, and no call and no rejection was to be noted
     added     id given -> id kept: equal for what was added, another for what was there already
     changes   the changes that took effect, in order
     refused   changes set aside because the store no longer holds what their proposer saw, with the reason
@@ -160,6 +180,51 @@ class Entry:
     operation: str
     system: str
     model: str
+
+
+class Asked(NamedTuple):
+    """A call of a language model, and the operation that took it."""
+
+    op: str
+    recorded: datetime
+    call: Call
+
+
+class SetAside(NamedTuple):
+    """What a model proposed and nobody applied, and the operation that turned it down."""
+
+    op: str
+    recorded: datetime
+    rejected: Rejected
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """A model's reply as it is kept: its words, what they cost, and why they end ("stop" or "length")."""
+
+    text: str
+    tokens_in: int
+    tokens_out: int
+    finish: str = "stop"
+
+
+class Replies(ABC):
+    """The replies of language models to the prompts of one scope, by the hash of the prompt. A cache: it may forget."""
+
+    scope: Scope
+
+    @abstractmethod
+    def get(self, key: str) -> Said | None:
+        """The reply, if it is there."""
+
+    @abstractmethod
+    def put(self, key: str, model: str, said: Said, sources: Sequence[str]) -> None:
+        """Keep a reply.
+
+        sources  ids of the records that the prompt showed: erasing one of them erases the reply. A reply that names
+                 none, or one that is not in the store (yet), goes with the first record of the scope that is erased.
+                 What an erasure may have taken away since this object was made is not kept.
+        """
 
 
 @dataclass(frozen=True, slots=True)
@@ -309,7 +374,15 @@ class View(ABC):
 
     @abstractmethod
     def operations(self, limit: int = 100, verb: str | None = None, op: str | None = None) -> list[dict[str, Any]]:
-        """Operations, newest first, with how many changes each made: all, of one verb, or the one of this id."""
+        """Operations, newest first, with how many changes, calls and rejections each has: all, of one verb, or one."""
+
+    @abstractmethod
+    def calls(self, limit: int = 1000, op: str | None = None) -> list[Asked]:
+        """Calls of language models, of the newest operation first, and in their order within it; all, or one's."""
+
+    @abstractmethod
+    def rejected(self, limit: int = 1000, op: str | None = None) -> list[SetAside]:
+        """What was turned down, of the newest operation first, and in its order within it; all, or one operation's."""
 
     @abstractmethod
     def cursor(self, system: str) -> Cursor:
@@ -348,7 +421,12 @@ class Store(ABC):
 
     @abstractmethod
     def apply(self, operation: Operation, changes: Sequence[Change], index: Mapping[str, Index]) -> Applied:
-        """Apply changes and write the journal in one transaction: all of it is there afterwards, or none."""
+        """Apply changes and write the journal in one transaction: all of it is there afterwards, or none.
+
+        Calls and rejections are journalled even where no change took effect. A rejection one of whose sources is no
+        longer there is not kept: it may quote what was erased.
+        raises  ConflictError for a refused change of a strict operation, and for a lease that was lost
+        """
 
     @abstractmethod
     def restore(
@@ -375,6 +453,30 @@ class Store(ABC):
     @abstractmethod
     def erase(self, scope: Scope, ids: Sequence[str]) -> Erased:
         """Remove these records and all that is derived from them, from every table, index and file."""
+
+    @abstractmethod
+    def replies(self, scope: Scope) -> Replies:
+        """The replies that are kept for exactly this scope."""
+
+    @abstractmethod
+    def take_lease(self, scope: Scope, name: str, holder: str, seconds: float) -> Lease | None:
+        """Claim a scope until so many seconds from now; None while somebody holds one that overlaps.
+
+        Two scopes overlap if one record can be in both: where each names a field, they name it alike. What has expired
+        is taken over. Time is the store's own, and not that of any `clock`.
+        """
+
+    @abstractmethod
+    def held_lease(self, scope: Scope, name: str) -> Lease | None:
+        """The lease that stands against one on this scope."""
+
+    @abstractmethod
+    def renew_lease(self, lease: Lease, seconds: float) -> Lease | None:
+        """Hold it until so many seconds from now; None if it was lost."""
+
+    @abstractmethod
+    def release_lease(self, lease: Lease) -> None:
+        """Give it back; nothing happens if it was lost."""
 
     @abstractmethod
     def scan(self, needles: Sequence[bytes]) -> dict[str, list[str]]:

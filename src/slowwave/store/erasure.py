@@ -63,6 +63,7 @@ def _erase_rows(connection: sqlite3.Connection, asked: int) -> dict[str, int]:
     counts = {"asked": asked, "records": run("SELECT count(*) FROM temp.doomed").fetchone()[0]}
     counts["derived"] = counts["records"] - asked
     _clean_journal(connection)
+    counts |= _erase_said(connection)
     _hand_back(connection)
     run(
         "UPDATE engrams SET until = NULL, until_zone = NULL, closed = NULL WHERE until IS NOT NULL "
@@ -109,6 +110,41 @@ def _clean_journal(connection: sqlite3.Connection) -> None:
     )
 
 
+def _erase_said(connection: sqlite3.Connection) -> dict[str, int]:
+    """Remove what models said and proposed about what is doomed, and what calls may betray of it.
+
+    A call does not know what its prompt showed. So those of every operation that could read a doomed record keep who
+    was asked for what and at what cost, but lose the hash of the prompt, by which a guess at its words could be
+    confirmed, and the words of its problem.
+    """
+    run = connection.execute
+    run("DROP TABLE IF EXISTS temp.readers")
+    run(
+        "CREATE TEMP TABLE readers AS SELECT a.n AS n FROM scopes a WHERE a.n IN (SELECT scope FROM replies UNION "
+        "SELECT scope FROM operations WHERE n IN (SELECT op FROM calls UNION SELECT op FROM rejected)) "
+        "AND EXISTS (SELECT 1 FROM scopes b "
+        f"WHERE b.n IN (SELECT DISTINCT e.scope FROM temp.doomed d JOIN engrams e ON e.n = d.n) AND {COVERS})"
+    )
+    readers = "(SELECT n FROM temp.readers)"
+    counts = {
+        "rejected": run(
+            f"DELETE FROM rejected WHERE n IN (SELECT rejected FROM rejected_sources WHERE source IN {DOOMED}) "
+            f"OR (op IN (SELECT n FROM operations WHERE scope IN {readers}) "
+            "AND n NOT IN (SELECT rejected FROM rejected_sources))"
+        ).rowcount,
+        "replies": run(
+            f"DELETE FROM replies WHERE n IN (SELECT reply FROM reply_sources WHERE source IN {DOOMED}) "
+            f"OR (loose AND scope IN {readers})"
+        ).rowcount,
+    }
+    run(
+        "UPDATE calls SET prompt = '', problem = iif(instr(problem, ':'), substr(problem, 1, instr(problem, ':') - 1), "
+        f"problem) WHERE op IN (SELECT n FROM operations WHERE scope IN {readers})"
+    )
+    run("DROP TABLE temp.readers")
+    return counts
+
+
 def _hand_back(connection: sqlite3.Connection) -> None:
     """Let the next sleep begin before the first record that loses a summary or fact, and forget what is doomed."""
     run = connection.execute
@@ -141,20 +177,34 @@ def _is_doomed(value: Any, doomed: Container[str]) -> bool:
 def _sweep(connection: sqlite3.Connection) -> None:
     """Remove what nothing stands on any more: names of people, sessions and scopes betray as much as texts."""
     run = connection.execute
-    run("DELETE FROM operations WHERE n NOT IN (SELECT op FROM journal)")
+    run("DROP TABLE IF EXISTS temp.empty")
+    run(
+        "CREATE TEMP TABLE empty AS SELECT a.n AS n FROM scopes a WHERE a.n NOT IN (SELECT scope FROM engrams) "
+        f"AND NOT EXISTS (SELECT 1 FROM scopes b JOIN engrams e ON e.scope = b.n WHERE {COVERS})"
+    )
+    for table in ("rejected", "calls"):
+        run(f"DELETE FROM {table} WHERE op IN (SELECT n FROM operations WHERE scope IN (SELECT n FROM temp.empty))")
+    run(
+        "DELETE FROM operations WHERE n NOT IN (SELECT op FROM journal) AND n NOT IN (SELECT op FROM calls) "
+        "AND n NOT IN (SELECT op FROM rejected)"
+    )
     run("UPDATE operations SET undone_by = NULL WHERE undone_by NOT IN (SELECT id FROM operations)")
     run(
         "DELETE FROM speakers WHERE NOT EXISTS "
         "(SELECT 1 FROM engrams e WHERE e.scope = speakers.scope AND e.speaker = speakers.name)"
     )
     run("DELETE FROM sessions WHERE n NOT IN (SELECT session FROM engrams)")
-    run(
-        "DELETE FROM cursors WHERE NOT EXISTS (SELECT 1 FROM scopes a, scopes b JOIN engrams e ON e.scope = b.n "
-        f"WHERE a.n = cursors.scope AND {COVERS})"
+    for table in ("cursors", "replies"):
+        run(f"DELETE FROM {table} WHERE scope IN (SELECT n FROM temp.empty)")
+    run("DROP TABLE temp.empty")
+    run(  # who holds one of these finds it lost, and writes nothing
+        "DELETE FROM leases AS a WHERE NOT EXISTS (SELECT 1 FROM scopes b JOIN engrams e ON e.scope = b.n "
+        f"WHERE {COVERS})"
     )
     run(
         "DELETE FROM scopes WHERE n NOT IN (SELECT scope FROM engrams) AND n NOT IN (SELECT scope FROM operations) "
-        "AND n NOT IN (SELECT scope FROM sessions) AND n NOT IN (SELECT scope FROM cursors)"
+        "AND n NOT IN (SELECT scope FROM sessions) AND n NOT IN (SELECT scope FROM cursors) "
+        "AND n NOT IN (SELECT scope FROM replies)"
     )
 
 

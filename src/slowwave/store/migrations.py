@@ -101,5 +101,43 @@ INSERT INTO words (words, rank) VALUES ('rank', 'bm25(0.0, 1.0)');
 CREATE VIRTUAL TABLE vocabulary USING fts5vocab (words, 'row');
 """
 
-STEPS: tuple[str, ...] = (FIRST,)
+MODELS = """
+CREATE TABLE calls (                              -- of language models
+    op INTEGER NOT NULL REFERENCES operations, place INTEGER NOT NULL,
+    operation TEXT NOT NULL, model TEXT NOT NULL, prompt TEXT NOT NULL,
+    tokens_in INTEGER NOT NULL, tokens_out INTEGER NOT NULL, seconds REAL NOT NULL, cached INTEGER NOT NULL,
+    problem TEXT NOT NULL,
+    PRIMARY KEY (op, place)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE rejected (                           -- what a model proposed and nobody applied
+    n INTEGER PRIMARY KEY AUTOINCREMENT, op INTEGER NOT NULL REFERENCES operations,
+    operation TEXT NOT NULL, reason TEXT NOT NULL, text TEXT NOT NULL, model TEXT NOT NULL, prompt TEXT NOT NULL
+) STRICT;
+CREATE INDEX rejected_op ON rejected (op);
+CREATE TABLE rejected_sources (
+    rejected INTEGER NOT NULL REFERENCES rejected ON DELETE CASCADE, source INTEGER NOT NULL, place INTEGER NOT NULL,
+    PRIMARY KEY (rejected, source)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX rejected_sources_source ON rejected_sources (source);
+
+CREATE TABLE replies (                            -- a cache: the oldest go
+    n INTEGER PRIMARY KEY AUTOINCREMENT, scope INTEGER NOT NULL REFERENCES scopes, key TEXT NOT NULL,
+    model TEXT NOT NULL, text TEXT NOT NULL, tokens_in INTEGER NOT NULL, tokens_out INTEGER NOT NULL,
+    finish TEXT NOT NULL, loose INTEGER NOT NULL,  -- whether it rests on more than the sources below
+    UNIQUE (scope, key)
+) STRICT;
+CREATE TABLE reply_sources (
+    reply INTEGER NOT NULL REFERENCES replies ON DELETE CASCADE, source INTEGER NOT NULL, PRIMARY KEY (reply, source)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX reply_sources_source ON reply_sources (source);
+
+CREATE TABLE leases (
+    token TEXT PRIMARY KEY, name TEXT NOT NULL, holder TEXT NOT NULL,
+    user_id TEXT NOT NULL, agent_id TEXT NOT NULL, run_id TEXT NOT NULL, app_id TEXT NOT NULL,
+    taken INTEGER NOT NULL, expires INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+"""
+
+STEPS: tuple[str, ...] = (FIRST, MODELS)
 VERSION = len(STEPS)

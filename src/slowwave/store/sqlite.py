@@ -14,12 +14,13 @@ from numpy.typing import NDArray
 
 from slowwave.errors import InputError, StoreCorruptError
 from slowwave.records import Change, Engram, Link, Scope
-from slowwave.store import erasure, reindex
-from slowwave.store.base import Applied, Bookmark, Erased, Index, Kept, Operation, Past, Restored, Store
+from slowwave.store import erasure, reindex, sqlite_leases
+from slowwave.store.base import Applied, Bookmark, Erased, Index, Kept, Lease, Operation, Past, Restored, Store
 from slowwave.store.cache import Model, VectorCache
 from slowwave.store.clock import to_micros
 from slowwave.store.connection import MEMORY, Connections
 from slowwave.store.sidecars import drop_all
+from slowwave.store.sqlite_replies import SqliteReplies
 from slowwave.store.sqlite_restorer import Restorer
 from slowwave.store.sqlite_rows import fetch_sources, scope_of
 from slowwave.store.sqlite_view import SqliteView
@@ -129,6 +130,11 @@ class SqliteStore(Store):
             "SELECT name AS part FROM models",
             "SELECT id || ' ' || verb || ' ' || system || ' ' || model || ' ' || params AS part FROM operations",
             "SELECT reason || before || after || verb AS part FROM journal",
+            "SELECT operation || ' ' || model || ' ' || prompt || ' ' || problem AS part FROM calls",
+            "SELECT operation || ' ' || reason || ' ' || text || ' ' || model || ' ' || prompt AS part FROM rejected",
+            "SELECT key || ' ' || model || ' ' || text AS part FROM replies",
+            "SELECT name || ' ' || holder || ' ' || token || ' ' || user_id || ' ' || agent_id || ' ' || run_id || ' ' "
+            "|| app_id AS part FROM leases",
         )
         return any(
             self.read(f"SELECT EXISTS (SELECT 1 FROM ({text}) WHERE instr(lower(part), lower(?)) > 0)", [piece])[0][0]
@@ -195,7 +201,9 @@ class SqliteStore(Store):
         counts = self.read(
             "SELECT (SELECT count(*) FROM engrams), (SELECT count(*) FROM words_docsize), "
             "(SELECT count(*) FROM vectors v JOIN models m ON m.n = v.model WHERE m.current = 1), "
-            "(SELECT count(*) FROM sources t WHERE NOT EXISTS (SELECT 1 FROM engrams e WHERE e.n = t.source))",
+            "(SELECT count(*) FROM (SELECT source FROM sources UNION ALL SELECT source FROM rejected_sources "
+            "UNION ALL SELECT source FROM reply_sources) t WHERE NOT EXISTS "
+            "(SELECT 1 FROM engrams e WHERE e.n = t.source))",
             [],
         )[0]
         if counts[0] != counts[1]:
@@ -281,6 +289,21 @@ class SqliteStore(Store):
     def erase(self, scope: Scope, ids: Sequence[str]) -> Erased:
         self._cache.clear()
         return erasure.erase(self._connections, self.view(scope), ids)
+
+    def replies(self, scope: Scope) -> SqliteReplies:
+        return SqliteReplies(self._connections, scope)
+
+    def take_lease(self, scope: Scope, name: str, holder: str, seconds: float) -> Lease | None:
+        return sqlite_leases.take(self._connections, scope, name, holder, seconds)
+
+    def held_lease(self, scope: Scope, name: str) -> Lease | None:
+        return sqlite_leases.held(self._connections, scope, name)
+
+    def renew_lease(self, lease: Lease, seconds: float) -> Lease | None:
+        return sqlite_leases.renew(self._connections, lease, seconds)
+
+    def release_lease(self, lease: Lease) -> None:
+        sqlite_leases.release(self._connections, lease)
 
     def scan(self, needles: Sequence[bytes]) -> dict[str, list[str]]:
         return erasure.scan(self.files(), needles)

@@ -13,6 +13,8 @@ from slowwave.store.sqlite_rows import TABLES, scope_of, scope_sql, unpack_field
 if TYPE_CHECKING:
     from slowwave.store.sqlite_view import SqliteView
 
+EVERY = 1_000_000  # calls of one operation at most
+
 
 def kept(view: SqliteView, n: int, limit: int) -> list[tuple[int, Kept]]:
     """See `View.kept`."""
@@ -31,7 +33,8 @@ def past(view: SqliteView, n: int, limit: int) -> list[tuple[int, Past]]:
     seen, values = scope_sql(view.scope)
     rows = view.store.read(
         "SELECT o.n, o.id, o.verb, o.system, o.model, o.params, o.recorded, o.undone_by, "
-        "s.user_id, s.agent_id, s.run_id, s.app_id FROM operations o JOIN scopes s ON s.n = o.scope "
+        "s.user_id, s.agent_id, s.run_id, s.app_id, EXISTS (SELECT 1 FROM calls c WHERE c.op = o.n), "
+        "EXISTS (SELECT 1 FROM rejected r WHERE r.op = o.n) FROM operations o JOIN scopes s ON s.n = o.scope "
         f"WHERE o.n > ? AND ({seen} OR EXISTS (SELECT 1 FROM journal j JOIN engrams e ON e.n = j.engram "
         f"JOIN scopes s ON s.n = e.scope WHERE j.op = o.n AND {seen})) ORDER BY o.n LIMIT ?",
         [n, *values, *values, limit],
@@ -61,7 +64,11 @@ def _past(view: SqliteView, row: Sequence[Any], entries: Sequence[Entry]) -> Pas
     scope, params = scope_of(row[8:12]), json.loads(row[5])
     if not view.scope.covers(scope):  # what was said to an operation on more than this scope is not this scope's
         scope, params = view.scope, {name: params[name] for name in ("op",) if name in params}
-    operation = Operation(row[1], row[2], scope, from_micros(row[6]), row[3], row[4], params)
+    operation = Operation(
+        row[1], row[2], scope, from_micros(row[6]), row[3], row[4], params,
+        calls=tuple(asked.call for asked in view.calls(EVERY, row[1])) if row[12] else (),
+        rejected=tuple(aside.rejected for aside in view.rejected(EVERY, row[1])) if row[13] else (),
+    )  # fmt: skip
     return Past(operation, row[7], tuple(entries))
 
 

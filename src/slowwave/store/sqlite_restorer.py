@@ -36,7 +36,7 @@ class Restorer(Writer):
         marks: Sequence[Bookmark],
     ) -> None:
         """Write them; what is there already stays."""
-        self.sql = connection.execute
+        self.sql, self._many = connection.execute, connection.executemany
         self._model = self.store.current_model()
         for record in records:
             self._keep(record.engram, record.content)
@@ -105,6 +105,12 @@ class Restorer(Writer):
                 or 0
             )  # fmt: skip
             self.so_far.operations += 1
+            self._write_calls(n, o.calls)
+            for rejected in o.rejected:
+                if (ns := self._grounds(rejected.sources, {})) is not None:
+                    self._write_rejected(n, rejected, ns)
+                else:
+                    self.so_far.missing += 1
             if o.verb == "undo" and isinstance(undone := o.params.get("op"), str):
                 self.sql("UPDATE operations SET undone_by = NULL WHERE undone_by = ?", (undone,))
                 self.sql("UPDATE operations SET undone_by = ? WHERE id = ?", (o.id, undone))

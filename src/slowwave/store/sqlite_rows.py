@@ -88,6 +88,14 @@ def scope_of(values: Sequence[str]) -> Scope:
     return Scope(**{name: value for name, value in zip(SCOPE_FIELDS, values, strict=True) if value})
 
 
+def scope_number(run: Callable[[str, Sequence[Any]], Any], scope: Scope) -> int:
+    """The row number of a scope, which is entered if it is new; `run` executes a statement within a transaction."""
+    values = [getattr(scope, name) or "" for name in SCOPE_FIELDS]
+    run("INSERT OR IGNORE INTO scopes (user_id, agent_id, run_id, app_id) VALUES (?, ?, ?, ?)", values)
+    found = run("SELECT n FROM scopes WHERE user_id = ? AND agent_id = ? AND run_id = ? AND app_id = ?", values)
+    return int(found.fetchone()[0])
+
+
 def decode(
     row: tuple[Any, ...],
     sources: Sequence[str],
@@ -161,12 +169,17 @@ def unpack_links(text: str) -> tuple[Link, ...]:
     return tuple(Link(*values) for values in json.loads(text))
 
 
-def fetch_sources(read: Callable[[str, Sequence[Any]], list[Any]], ns: Sequence[int]) -> dict[int, list[str]]:
-    """Row number -> ids of its sources, in their order."""
+def fetch_sources(
+    read: Callable[[str, Sequence[Any]], list[Any]], ns: Sequence[int], table: str = "sources", of: str = "engram"
+) -> dict[int, list[str]]:
+    """Row number -> ids of its sources, in their order.
+
+    table, of  where they are kept, and the column of the row number
+    """
     out: dict[int, list[str]] = {}
     for n, source in read(
-        "SELECT t.engram, x.id FROM sources t JOIN engrams x ON x.n = t.source "
-        "WHERE t.engram IN (SELECT value FROM json_each(?)) ORDER BY t.engram, t.place",
+        f"SELECT t.{of}, x.id FROM {table} t JOIN engrams x ON x.n = t.source "
+        f"WHERE t.{of} IN (SELECT value FROM json_each(?)) ORDER BY t.{of}, t.place",
         [json.dumps(list(ns))],
     ):
         out.setdefault(n, []).append(source)

@@ -12,15 +12,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from slowwave.records import SCOPE_FIELDS, Engram, Link, Scope
+from slowwave.records import SCOPE_FIELDS, Call, Engram, Link, Rejected, Scope
 from slowwave.store import sqlite_outgoing
-from slowwave.store.base import Bookmark, Cursor, Entry, Kept, Past, Row, View, Want
+from slowwave.store.base import Asked, Bookmark, Cursor, Entry, Kept, Past, Row, SetAside, View, Want
 from slowwave.store.clock import from_micros, to_micros
 from slowwave.store.lexical import any_of, frequencies, quoted, rank
 from slowwave.store.sqlite_rows import (
     COLUMNS,
     TABLES,
     decode,
+    fetch_sources,
     scope_sql,
     unpack_fields,
     unpack_links,
@@ -403,7 +404,8 @@ class SqliteView(View):
     def operations(self, limit: int = 100, verb: str | None = None, op: str | None = None) -> list[dict[str, Any]]:
         rows = self._rows(
             "SELECT o.id, o.verb, o.system, o.model, o.params, o.recorded, o.undone_by, "
-            "(SELECT count(*) FROM journal j WHERE j.op = o.n) FROM operations o JOIN scopes s ON s.n = o.scope "
+            "(SELECT count(*) FROM journal j WHERE j.op = o.n), (SELECT count(*) FROM calls c WHERE c.op = o.n), "
+            "(SELECT count(*) FROM rejected r WHERE r.op = o.n) FROM operations o JOIN scopes s ON s.n = o.scope "
             f"WHERE {self._scope} AND o.n IN (SELECT o.n FROM operations o JOIN scopes s ON s.n = o.scope "
             f"WHERE {self._scope} AND (? IS NULL OR o.verb = ?) AND (? IS NULL OR o.id = ?) ORDER BY o.n DESC LIMIT ?) "
             "ORDER BY o.n DESC",
@@ -413,9 +415,35 @@ class SqliteView(View):
             {
                 "op": row[0], "verb": row[1], "system": row[2], "model": row[3], "params": json.loads(row[4]),
                 "recorded": from_micros(row[5]).isoformat(), "undone_by": row[6], "changes": row[7],
+                "calls": row[8], "rejected": row[9],
             }
             for row in rows
         ]  # fmt: skip
+
+    def calls(self, limit: int = 1000, op: str | None = None) -> list[Asked]:
+        rows = self._rows(
+            "SELECT o.id, o.recorded, c.operation, c.model, c.prompt, c.tokens_in, c.tokens_out, c.seconds, "
+            "c.cached, c.problem FROM operations o JOIN scopes s ON s.n = o.scope JOIN calls c ON c.op = o.n "
+            f"WHERE {self._scope} AND (? IS NULL OR o.id = ?) ORDER BY o.n DESC, c.place LIMIT ?",
+            [op, op, limit],
+        )
+        return [
+            Asked(op, from_micros(recorded), Call(what, model, prompt, given, got, seconds, bool(cached), problem))
+            for op, recorded, what, model, prompt, given, got, seconds, cached, problem in rows
+        ]
+
+    def rejected(self, limit: int = 1000, op: str | None = None) -> list[SetAside]:
+        rows = self._rows(
+            "SELECT r.n, o.id, o.recorded, r.operation, r.reason, r.text, r.model, r.prompt "
+            "FROM operations o JOIN scopes s ON s.n = o.scope JOIN rejected r ON r.op = o.n "
+            f"WHERE {self._scope} AND (? IS NULL OR o.id = ?) ORDER BY o.n DESC, r.n LIMIT ?",
+            [op, op, limit],
+        )
+        sources = fetch_sources(self.store.read, [row[0] for row in rows], "rejected_sources", "rejected")
+        return [
+            SetAside(op, from_micros(recorded), Rejected(what, why, text, tuple(sources.get(n, ())), model, prompt))
+            for n, op, recorded, what, why, text, model, prompt in rows
+        ]
 
     def cursor(self, system: str) -> Cursor:
         rows = self.store.read(

@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from slowwave.errors import ConflictError, InputError, ScopeError
-from slowwave.records import SCOPE_FIELDS, Change, Engram, Link, Scope
+from slowwave.records import Call, Change, Engram, Link, Rejected, Scope
+from slowwave.store import sqlite_leases
 from slowwave.store.base import Index, Operation
 from slowwave.store.cache import Model
 from slowwave.store.clock import to_micros, zone_name
-from slowwave.store.sqlite_rows import TABLES, TIME_FIELDS, pack, pack_fields, pack_links, scope_sql
+from slowwave.store.sqlite_rows import TABLES, TIME_FIELDS, pack, pack_fields, pack_links, scope_number, scope_sql
 from slowwave.store.sqlite_view import scope_tokens
 from slowwave.store.vectors import encode
 
@@ -48,8 +49,9 @@ class Writer:
 
     def run(self, connection: sqlite3.Connection, changes: Sequence[Change]) -> None:
         """Apply them in order; what is set aside is in `refused`."""
-        self.sql = connection.execute
+        self.sql, self._many = connection.execute, connection.executemany
         self._model = self.store.current_model()  # within the transaction: another process may have changed it
+        self._end_lease(connection)
         for given in changes:
             change = self._renamed(given)
             reason = self._apply(change)
@@ -74,6 +76,57 @@ class Writer:
             self._operation()
             self.sql("UPDATE operations SET undone_by = NULL WHERE undone_by = ?", (o.undoes,))
             self.sql("UPDATE operations SET undone_by = ? WHERE id = ?", (self.op_id, o.undoes))
+        self._note(changes)
+
+    def _end_lease(self, connection: sqlite3.Connection) -> None:
+        """What was made under a lease counts only if nobody took it over meanwhile."""
+        o = self.operation
+        if o.lease is not None and not sqlite_leases.end(connection, o.lease):
+            raise ConflictError(
+                f"the {o.verb} of {o.scope} lost its lease (it stood still for too long, or its records were erased), "
+                "and nothing was written; begin it again"
+            )
+
+    def _note(self, changes: Sequence[Change]) -> None:
+        """The calls of a model, and what was turned down, beside the operation's changes."""
+        o = self.operation
+        made = {change.engram.id: change.engram.sources for change in changes if change.engram is not None}
+        kept = [(one, ns) for one in o.rejected if (ns := self._grounds(one.sources, made)) is not None]
+        if o.calls or kept:
+            self._write_calls(self._operation(), o.calls)
+            for one, ns in kept:
+                self._write_rejected(self._operation(), one, ns)
+
+    def _grounds(self, ids: Sequence[str], made: Mapping[str, Sequence[str]]) -> list[int] | None:
+        """Row numbers of sources, through what was proposed and not kept to its own; None if one is not there."""
+        ns: dict[int, None] = {}
+        left, seen = list(reversed(ids)), set[str]()
+        while left:
+            id_ = left.pop()
+            n = self._number(self.added.get(id_, id_))
+            if n is not None:
+                ns[n] = None
+            elif made.get(id_) and id_ not in seen:
+                seen.add(id_)
+                left += reversed(made[id_])
+            elif id_ not in seen:
+                return None
+        return list(ns)
+
+    def _write_calls(self, op: int, calls: Sequence[Call]) -> None:
+        rows = [
+            (op, place, c.operation, c.model, c.prompt, c.tokens_in, c.tokens_out, c.seconds, c.cached, c.problem)
+            for place, c in enumerate(calls)
+        ]
+        self._many("INSERT INTO calls VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
+
+    def _write_rejected(self, op: int, one: Rejected, sources: Sequence[int]) -> None:
+        n = self.sql(
+            "INSERT INTO rejected (op, operation, reason, text, model, prompt) VALUES (?, ?, ?, ?, ?, ?)",
+            (op, one.operation, one.reason, one.text, one.model, one.prompt),
+        ).lastrowid
+        rows = [(n, source, place) for place, source in enumerate(sources)]
+        self._many("INSERT INTO rejected_sources VALUES (?, ?, ?)", rows)
 
     def _renamed(self, change: Change) -> Change:
         """The change in terms of the ids that were kept: what an earlier one would have added may have been there."""
@@ -329,11 +382,7 @@ class Writer:
         if scope not in self._scopes:
             if not self.operation.scope.covers(scope):
                 raise ScopeError(f"an operation of {self.operation.scope} may not write to {scope}")
-            values = [getattr(scope, name) or "" for name in SCOPE_FIELDS]
-            self.sql("INSERT OR IGNORE INTO scopes (user_id, agent_id, run_id, app_id) VALUES (?, ?, ?, ?)", values)
-            self._scopes[scope] = self.sql(
-                "SELECT n FROM scopes WHERE user_id = ? AND agent_id = ? AND run_id = ? AND app_id = ?", values
-            ).fetchone()[0]
+            self._scopes[scope] = scope_number(self.sql, scope)
         return self._scopes[scope]
 
     def _session(self, scope: int, name: str) -> list[int]:

@@ -13,7 +13,10 @@ import tempfile
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from slowwave import Memory
+from slowwave import Memory, Scope
+from slowwave.records import Call, Rejected
+from slowwave.store.base import Operation, Said, Store
+from slowwave.store.ids import new_id
 from slowwave.store.migrations import VERSION
 
 HERE = Path(__file__).parent
@@ -49,6 +52,17 @@ def fill(path: Path) -> None:
         memory.undo(memory.forget(said[0].id, **ana).op, **ana)
         memory.forget(subject="wine", run_id="r", **ana)
         memory.search("Where does Ana live?", threshold=0, **ana)
+        asked(memory.store, said[0].id)
+
+
+def asked(store: Store, id: str) -> None:
+    """What a night with a language model leaves, whichever model it was; and one who sleeps."""
+    scope, recorded = Scope(user_id="ana"), Clock.now + timedelta(hours=1)
+    calls = (Call("facts", "small", "a1" * 32, 120, 30, 0.5), Call("outcome", "small", "b2" * 32, problem="timed out"))
+    aside = (Rejected("facts", "no source says moon", "Ana lives on the moon", (id,), "small", "a1" * 32),)
+    store.apply(Operation(new_id(), "sleep", scope, recorded, model="small", calls=calls, rejected=aside), [], {})
+    store.replies(scope).put("a1" * 32, "small", Said('{"items": []}', 120, 30), [id])
+    store.take_lease(scope, "sleep", "whoever made this file", 60)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,55 @@
+"""What language models said, kept in a SQLite file until its sources are erased or newer replies take its place."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+from slowwave.records import SCOPE_FIELDS, Scope
+from slowwave.store.base import Replies, Said
+from slowwave.store.connection import Connections
+from slowwave.store.sqlite_rows import TABLES, scope_number, scope_sql
+
+MOST = 20_000  # replies that one file keeps; the oldest go
+EPOCH = "SELECT ifnull((SELECT value FROM meta WHERE key = 'epoch'), '')"
+EXACT = " AND ".join(f"s.{name} = ?" for name in SCOPE_FIELDS)
+
+
+class SqliteReplies(Replies):
+    """The replies of one scope of a SqliteStore."""
+
+    def __init__(self, connections: Connections, scope: Scope) -> None:
+        self.scope = scope
+        self._connections = connections
+        self._epoch = connections.fetch(EPOCH)[0][0]
+        self._seen, self._seen_values = scope_sql(scope)
+
+    def get(self, key: str) -> Said | None:
+        rows = self._connections.fetch(
+            "SELECT r.text, r.tokens_in, r.tokens_out, r.finish FROM scopes s JOIN replies r ON r.scope = s.n "
+            f"WHERE {EXACT} AND r.key = ?",
+            [*(getattr(self.scope, name) or "" for name in SCOPE_FIELDS), key],
+        )
+        return Said(*rows[0]) if rows else None
+
+    def put(self, key: str, model: str, said: Said, sources: Sequence[str]) -> None:
+        if self._connections.readonly:
+            return
+        shown = set(sources)
+        with self._connections.write() as connection:
+            ns = connection.execute(
+                f"SELECT e.n FROM {TABLES} WHERE {self._seen} AND e.id IN (SELECT value FROM json_each(?))",
+                (*self._seen_values, json.dumps(sorted(shown))),
+            ).fetchall()
+            loose = not shown or len(ns) < len(shown)
+            if loose and connection.execute(EPOCH).fetchone()[0] != self._epoch:
+                return  # what is not there may have been erased a moment ago
+            scope = scope_number(connection.execute, self.scope)
+            connection.execute("DELETE FROM replies WHERE scope = ? AND key = ?", (scope, key))
+            n = connection.execute(
+                "INSERT INTO replies (scope, key, model, text, tokens_in, tokens_out, finish, loose) "
+                "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                (scope, key, model, said.text, said.tokens_in, said.tokens_out, said.finish, loose),
+            ).lastrowid
+            connection.executemany("INSERT INTO reply_sources VALUES (?, ?)", [(n, source) for (source,) in ns])
+            connection.execute("DELETE FROM replies WHERE n <= ?", ((n or 0) - MOST,))
