@@ -154,7 +154,7 @@ def calls_and_rejections_come_home(bench: Bench) -> None:
 def a_reply_is_kept_for_its_scope_and_replaced_by_a_newer_one(bench: Bench) -> None:
     store, other = bench.open(), bench.open()
     (a,) = bench.add(store, "a")
-    said = Said('{"items": ["naïve 🙂"]}', 12, 34, "length")
+    said = Said('{"items": ["naïve 🙂"]}', 12, 34, "length", (("naïve", -0.25, (("naïve", -0.25), ("a", -1.5))),))
     store.replies(ANA).put("key", "m", Said("first", 1, 2), [a.id])
     store.replies(ANA).put("key", "m", said, [a.id])
     expect(other.replies(ANA).get("key") == said, f"the reply reads {other.replies(ANA).get('key')}")

@@ -200,12 +200,16 @@ class SetAside(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Said:
-    """A model's reply as it is kept: its words, what they cost, and why they end ("stop" or "length")."""
+    """A model's reply as it is kept: its words, what they cost, and why they end ("stop" or "length").
+
+    tokens  of the words with their log probabilities, each (text, logprob, ((text, logprob), ...)): see `models.chat`
+    """
 
     text: str
     tokens_in: int
     tokens_out: int
     finish: str = "stop"
+    tokens: tuple[tuple[str, float, tuple[tuple[str, float], ...]], ...] = ()
 
 
 class Replies(ABC):
@@ -463,7 +467,8 @@ class Store(ABC):
         """Claim a scope until so many seconds from now; None while somebody holds one that overlaps.
 
         Two scopes overlap if one record can be in both: where each names a field, they name it alike. What has expired
-        is taken over. Time is the store's own, and not that of any `clock`.
+        is taken over, and at once what a process held that is known to be dead. Time is the store's own, and not that
+        of any `clock`.
         """
 
     @abstractmethod

@@ -124,7 +124,8 @@ CREATE INDEX rejected_sources_source ON rejected_sources (source);
 CREATE TABLE replies (                            -- a cache: the oldest go
     n INTEGER PRIMARY KEY AUTOINCREMENT, scope INTEGER NOT NULL REFERENCES scopes, key TEXT NOT NULL,
     model TEXT NOT NULL, text TEXT NOT NULL, tokens_in INTEGER NOT NULL, tokens_out INTEGER NOT NULL,
-    finish TEXT NOT NULL, loose INTEGER NOT NULL,  -- whether it rests on more than the sources below
+    finish TEXT NOT NULL, tokens TEXT NOT NULL,   -- with their probabilities, as JSON; [] where none were asked for
+    loose INTEGER NOT NULL,                       -- whether it rests on more than the sources below
     UNIQUE (scope, key)
 ) STRICT;
 CREATE TABLE reply_sources (
@@ -135,7 +136,7 @@ CREATE INDEX reply_sources_source ON reply_sources (source);
 CREATE TABLE leases (
     token TEXT PRIMARY KEY, name TEXT NOT NULL, holder TEXT NOT NULL,
     user_id TEXT NOT NULL, agent_id TEXT NOT NULL, run_id TEXT NOT NULL, app_id TEXT NOT NULL,
-    taken INTEGER NOT NULL, expires INTEGER NOT NULL
+    machine TEXT NOT NULL, process INTEGER NOT NULL, taken INTEGER NOT NULL, expires INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 """
 

@@ -31,6 +31,7 @@ from slowwave.store.base import Want
 from slowwave.store.centre import centre_of, centred, counted
 from slowwave.store.connection import MEMORY
 from slowwave.store.ids import new_id
+from slowwave.store.processes import lives
 
 if TYPE_CHECKING:
     from slowwave.store.ann import AnnSidecar
@@ -225,18 +226,6 @@ def _being_made(path: Path) -> bool:
             continue
         with suppress(OSError, ValueError):
             process = int(claim.name[len(path.name) + 1 :].split("-")[0])
-            if time.time() - claim.stat().st_mtime < ABANDONED_SECONDS and process != os.getpid() and _lives(process):
+            if time.time() - claim.stat().st_mtime < ABANDONED_SECONDS and process != os.getpid() and lives(process):
                 return True
     return False
-
-
-def _lives(process: int) -> bool:
-    if os.name != "posix":  # no way to ask that does no harm
-        return True
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True

@@ -132,9 +132,9 @@ class SqliteStore(Store):
             "SELECT reason || before || after || verb AS part FROM journal",
             "SELECT operation || ' ' || model || ' ' || prompt || ' ' || problem AS part FROM calls",
             "SELECT operation || ' ' || reason || ' ' || text || ' ' || model || ' ' || prompt AS part FROM rejected",
-            "SELECT key || ' ' || model || ' ' || text AS part FROM replies",
-            "SELECT name || ' ' || holder || ' ' || token || ' ' || user_id || ' ' || agent_id || ' ' || run_id || ' ' "
-            "|| app_id AS part FROM leases",
+            "SELECT key || ' ' || model || ' ' || text || ' ' || tokens AS part FROM replies",
+            "SELECT name || ' ' || holder || ' ' || token || ' ' || machine AS part FROM leases",
+            "SELECT user_id || ' ' || agent_id || ' ' || run_id || ' ' || app_id AS part FROM leases",
         )
         return any(
             self.read(f"SELECT EXISTS (SELECT 1 FROM ({text}) WHERE instr(lower(part), lower(?)) > 0)", [piece])[0][0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import time
 from collections.abc import Callable, Sequence
@@ -13,9 +14,10 @@ from slowwave.store.base import Lease
 from slowwave.store.clock import from_micros
 from slowwave.store.connection import Connections
 from slowwave.store.ids import new_id
+from slowwave.store.processes import lives, machine
 from slowwave.store.sqlite_rows import scope_of
 
-COLUMNS = f"{', '.join(SCOPE_FIELDS)}, name, holder, token, taken, expires"
+COLUMNS = f"{', '.join(SCOPE_FIELDS)}, name, holder, token, taken, expires, machine, process"
 OVERLAPS = " AND ".join(f"({name} = '' OR ? = '' OR {name} = ?)" for name in SCOPE_FIELDS)
 MOST_SECONDS = 7 * 86_400.0
 
@@ -35,7 +37,7 @@ def take(connections: Connections, scope: Scope, name: str, holder: str, seconds
             return None
         moment, fields = now(), _fields(scope)
         connection.execute(f"DELETE FROM leases WHERE name = ? AND {OVERLAPS}", (name, *_twice(fields)))
-        row = (*fields, name, holder, new_id(), moment, moment + length)
+        row = (*fields, name, holder, new_id(), moment, moment + length, machine(), os.getpid())
         connection.execute(f"INSERT INTO leases ({COLUMNS}) VALUES ({', '.join('?' * len(row))})", row)
     return _lease(row)
 
@@ -68,10 +70,14 @@ def end(connection: sqlite3.Connection, lease: Lease) -> bool:
 
 def _held(run: Callable[[str, Sequence[Any]], list[Any]], scope: Scope, name: str) -> Lease | None:
     rows = run(
-        f"SELECT {COLUMNS} FROM leases WHERE name = ? AND expires > ? AND {OVERLAPS} ORDER BY expires DESC LIMIT 1",
+        f"SELECT {COLUMNS} FROM leases WHERE name = ? AND expires > ? AND {OVERLAPS} ORDER BY expires DESC",
         (name, now(), *_twice(_fields(scope))),
     )
-    return _lease(rows[0]) if rows else None
+    return next((_lease(row) for row in rows if not _dead(*row[-2:])), None)
+
+
+def _dead(where: str, process: int) -> bool:
+    return bool(where) and where == machine() and not lives(process)
 
 
 def _run(connection: sqlite3.Connection) -> Callable[[str, Sequence[Any]], list[Any]]:
@@ -93,5 +99,5 @@ def _micros(seconds: float) -> int:
 
 
 def _lease(row: Sequence[Any]) -> Lease:
-    name, holder, token, taken, expires = row[4:]
+    name, holder, token, taken, expires = row[4:9]
     return Lease(scope_of(row[:4]), name, holder, token, from_micros(taken), from_micros(expires))

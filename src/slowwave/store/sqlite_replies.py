@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from slowwave.records import SCOPE_FIELDS, Scope
 from slowwave.store.base import Replies, Said
 from slowwave.store.connection import Connections
-from slowwave.store.sqlite_rows import TABLES, scope_number, scope_sql
+from slowwave.store.sqlite_rows import TABLES, pack, scope_number, scope_sql
 
 MOST = 20_000  # replies that one file keeps; the oldest go
 EPOCH = "SELECT ifnull((SELECT value FROM meta WHERE key = 'epoch'), '')"
@@ -26,11 +26,15 @@ class SqliteReplies(Replies):
 
     def get(self, key: str) -> Said | None:
         rows = self._connections.fetch(
-            "SELECT r.text, r.tokens_in, r.tokens_out, r.finish FROM scopes s JOIN replies r ON r.scope = s.n "
-            f"WHERE {EXACT} AND r.key = ?",
+            "SELECT r.text, r.tokens_in, r.tokens_out, r.finish, r.tokens FROM scopes s "
+            f"JOIN replies r ON r.scope = s.n WHERE {EXACT} AND r.key = ?",
             [*(getattr(self.scope, name) or "" for name in SCOPE_FIELDS), key],
         )
-        return Said(*rows[0]) if rows else None
+        if not rows:
+            return None
+        text, tokens_in, tokens_out, finish, tokens = rows[0]
+        told = tuple((word, logprob, tuple(map(tuple, top))) for word, logprob, top in json.loads(tokens))
+        return Said(text, tokens_in, tokens_out, finish, told)
 
     def put(self, key: str, model: str, said: Said, sources: Sequence[str]) -> None:
         if self._connections.readonly:
@@ -47,9 +51,9 @@ class SqliteReplies(Replies):
             scope = scope_number(connection.execute, self.scope)
             connection.execute("DELETE FROM replies WHERE scope = ? AND key = ?", (scope, key))
             n = connection.execute(
-                "INSERT INTO replies (scope, key, model, text, tokens_in, tokens_out, finish, loose) "
-                "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-                (scope, key, model, said.text, said.tokens_in, said.tokens_out, said.finish, loose),
+                "INSERT INTO replies (scope, key, model, text, tokens_in, tokens_out, finish, tokens, loose) "
+                "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                (scope, key, model, said.text, said.tokens_in, said.tokens_out, said.finish, pack(said.tokens), loose),
             ).lastrowid
             connection.executemany("INSERT INTO reply_sources VALUES (?, ?)", [(n, source) for (source,) in ns])
             connection.execute("DELETE FROM replies WHERE n <= ?", ((n or 0) - MOST,))
