@@ -31,6 +31,7 @@ ALONE = {  # what stands on less than its line would allow
     "weights": set[str](),
     "formats": {"errors", "records", "store", "ops"},
     "atlas": {"errors", "records", "text", "state", "weights"},
+    "probes": {"errors", "progress", "data"},
     "checks": {"errors", "records", "store", "models", "ops", "text", "memory"},
 }
 BESIDE = {("data", "formats")}  # the sample is a parsed text

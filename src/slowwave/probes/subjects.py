@@ -1,0 +1,112 @@
+"""The model under the instrument: any causal language model that transformers loads, GGUF files too, or our decoder."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from slowwave.errors import ExtraMissingError, ModelError, ModelMissingError
+
+if TYPE_CHECKING:
+    import torch
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A model with its tokenizer.
+
+    quantisation  of the file it came from, such as "Q8_0": every number then belongs to the quantised model; "" if none
+    """
+
+    name: str
+    model: Any
+    tokenizer: Any
+    quantisation: str = ""
+
+    def encode(self, text: str, limit: int | None = None) -> list[int]:
+        """Token ids, without special tokens unless the tokenizer always adds a first one."""
+        ids: list[int] = list(self.tokenizer.encode(text, add_special_tokens=False))
+        return ids if limit is None else ids[:limit]
+
+    def decode(self, ids: list[int]) -> str:
+        """The text of some tokens."""
+        return str(self.tokenizer.decode(ids))
+
+    def pieces(self, ids: list[int]) -> list[str]:
+        """Each token as a reader sees it, a leading space included."""
+        return [str(self.tokenizer.decode([i])) for i in ids]
+
+    def logits(self, ids: torch.Tensor) -> torch.Tensor:
+        """ids (batch, time) int64 -> (batch, time, vocabulary) float32, without gradients."""
+        import torch
+
+        with torch.no_grad():
+            out = self.model(ids)
+        found: torch.Tensor = out.logits if hasattr(out, "logits") else out
+        return found.float()
+
+
+def load(model: str | Path, attention: str = "sdpa") -> Subject:
+    """A model by folder, .gguf file or name, in float32, in evaluation mode.
+
+    attention  "eager" where attention weights are to be read
+    raises     ModelMissingError, ModelError, ExtraMissingError
+    """
+    try:
+        import torch
+        from transformers import AutoModelForCausalLM, AutoTokenizer
+    except ImportError as error:
+        raise ExtraMissingError("an instrument on a model", "probes") from error
+
+    path = Path(model).expanduser()
+    given: dict[str, Any] = {}
+    place: str = str(model)
+    if path.suffix == ".gguf":
+        if not path.is_file():
+            raise ModelMissingError(f"no file {path}; give a GGUF file, a folder with a model, or a name")
+        given, place = {"gguf_file": path.name}, str(path.parent)
+    elif not path.exists() and "/" not in str(model):
+        raise ModelMissingError(f"no folder {path}, and {model} is no OWNER/NAME; give a folder or a .gguf file")
+    with quiet():
+        try:
+            tokenizer = AutoTokenizer.from_pretrained(place, **given)
+            loaded = AutoModelForCausalLM.from_pretrained(
+                place, dtype=torch.float32, attn_implementation=attention, **given
+            )
+        except (OSError, ValueError, KeyError, ImportError) as error:
+            raise ModelError(f"{model} could not be loaded: {error}") from error
+    loaded.eval()
+    for parameter in loaded.parameters():
+        parameter.requires_grad_(False)
+    return Subject(path.stem or str(model), loaded, tokenizer, quantisation(path) if given else "")
+
+
+def quantisation(path: Path) -> str:
+    """The kinds of tensors in a GGUF file, commonest first: "Q8_0" or "Q4_K, Q6_K"."""
+    from collections import Counter
+
+    from gguf import GGUFReader
+
+    kinds = Counter(tensor.tensor_type.name for tensor in GGUFReader(str(path)).tensors)
+    return ", ".join(kind for kind, _ in kinds.most_common() if kind != "F32") or "F32"
+
+
+@contextlib.contextmanager
+def quiet() -> Any:
+    """Without the progress bars and notices of the libraries."""
+    from transformers.utils import logging as theirs
+
+    before = theirs.get_verbosity()
+    theirs.set_verbosity_error()
+    theirs.disable_progress_bar()
+    logging.getLogger("transformers").setLevel(logging.ERROR)
+    try:
+        with contextlib.redirect_stderr(io.StringIO()):
+            yield
+    finally:
+        theirs.set_verbosity(before)
+        theirs.enable_progress_bar()
