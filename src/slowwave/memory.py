@@ -37,6 +37,7 @@ from slowwave.ops.fading import MAX_HALF_LIFE_DAYS
 from slowwave.ops.intake import check_attrs, check_text, to_engrams, to_items
 from slowwave.ops.packing import Context, estimate_tokens
 from slowwave.ops.provenance import chosen_ids, dependents, one
+from slowwave.ops.replies import StoredReplies
 from slowwave.ops.revision import amended, check_revisable, corrected
 from slowwave.ops.taking import fresh_of, known_of, outcomes_of, ties_of
 from slowwave.ops.undo import last_done, reverse
@@ -60,9 +61,10 @@ from slowwave.store import open_store
 from slowwave.store.base import Entry, Operation, Store, View, Want
 from slowwave.store.clock import parse_moment
 from slowwave.store.filters import parse
+from slowwave.store.holding import Holding
 from slowwave.store.ids import new_id
 from slowwave.text import resolve_system
-from slowwave.text.base import Cue, Night, TextSystem, batches, no_progress
+from slowwave.text.base import Cue, Dream, Night, TextSystem, batches, no_progress
 
 if TYPE_CHECKING:
     from slowwave.formats.arrive import Arrival
@@ -392,33 +394,32 @@ class Memory:
 
         dry_run  propose only; the report is the same diff
         since    look again at everything recorded from that moment on, instead of since the last sleep
+        raises   StoreBusyError, naming who it is, if somebody sleeps on records of this scope already
+
+        What a model has answered is kept until its sources are erased: a night that was killed pays for nothing twice.
         """
         start = time.perf_counter()
         view = self._view(scope)
         now = self._now()
-        self._uses.flush()
-        self._check_model()
-        cursor = view.cursor(self.system.name)
-        if since is not None:
-            where = parse({"recorded": {"gte": parse_moment(since, self.zone, "since")}})
-            again = view.numbers([engram.id for engram in view.select(Want(where=where, retired=True))])
-            cursor = replace(cursor, last=min([cursor.last, *(n - 1 for n in again.values())]))
-        params = {"half_life_days": self.half_life_days}
-        dream = self.system.sleep(Night(view, cursor, now, self.embedder, progress, params, self.llm))
         if dry_run:
+            dream, _ = self._dream(view, now, since, progress)
             return Report(dream.changes, None, time.perf_counter() - start, notes=dream.notes)
-        operation = self._operation(
-            "sleep",
-            view.scope,
-            now,
-            params,
-            cursor=dream.cursor,
-            model=self.llm.name if self.llm else "",
-            calls=tuple(self.llm.take_calls()) if self.llm else (),
-            rejected=dream.rejected,
-        )
-        progress("write", 0, len(dream.changes))
-        applied = self.store.apply(operation, dream.changes, dream.index)
+        with Holding(self.store, view.scope, "sleep") as held:
+            dream, llm = self._dream(view, now, since, held.watching(progress))
+            operation = self._operation(
+                "sleep",
+                view.scope,
+                now,
+                {"half_life_days": self.half_life_days},
+                cursor=dream.cursor,
+                model=llm.name if llm else "",
+                calls=tuple(llm.take_calls()) if llm else (),
+                rejected=dream.rejected,
+                lease=held.lease,
+            )
+            progress("write", 0, len(dream.changes))
+            applied = self.store.apply(operation, dream.changes, dream.index)
+            held.written()
         notes = [*dream.notes, *(f"set aside: {change.verb} {change.id}: {why}" for change, why in applied.refused)]
         progress("write", len(dream.changes), len(dream.changes))
         try:
@@ -427,6 +428,19 @@ class Memory:
             done = f"not made: {error}"
         notes += [f"approximate index: {done}"] if done else []
         return Report(applied.changes, applied.op, time.perf_counter() - start, notes=notes)
+
+    def _dream(self, view: View, now: datetime, since: Moment, progress: Progress) -> tuple[Dream, LLM | None]:
+        """What a night would change, and the model that it asked, with its calls."""
+        self._uses.flush()
+        self._check_model()
+        cursor = view.cursor(self.system.name)
+        if since is not None:
+            where = parse({"recorded": {"gte": parse_moment(since, self.zone, "since")}})
+            again = view.numbers([engram.id for engram in view.select(Want(where=where, retired=True))])
+            cursor = replace(cursor, last=min([cursor.last, *(n - 1 for n in again.values())]))
+        llm = self.llm.session(StoredReplies(self.store.replies(view.scope))) if self.llm else None
+        params = {"half_life_days": self.half_life_days}
+        return self.system.sleep(Night(view, cursor, now, self.embedder, progress, params, llm)), llm
 
     def undo(
         self,

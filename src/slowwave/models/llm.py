@@ -7,6 +7,7 @@ says so: a night then stops asking, what was done until then stands, and the nex
 
 from __future__ import annotations
 
+import copy
 import random
 import threading
 import time
@@ -60,6 +61,14 @@ class Spent:
         return {name: getattr(self, name) for name in self.__slots__}
 
 
+@dataclass(slots=True)
+class _Budget:
+    """Where a budget stands, for an LLM and its sessions: requests since it began, and what was spent before that."""
+
+    begun: int = 0
+    before: Spent = field(default_factory=Spent)
+
+
 @dataclass
 class LLM:
     """A model, or one per operation, behind a budget, a cache and a tally. Safe to share between threads.
@@ -95,8 +104,7 @@ class LLM:
         self._lock = threading.RLock()
         self._silent: dict[str, int] = {}  # prompts in a row without a reply, by model
         self._gone: dict[str, tuple[float, str]] = {}  # since when, and why
-        self._begun = 0  # requests since the budget began
-        self._before = Spent()  # what was spent before it began
+        self._budget = _Budget()
 
     @property
     def name(self) -> str:
@@ -167,10 +175,10 @@ class LLM:
                     return why
                 del self._gone[name]
                 self._silent[name] = self.down_after - 1
-            spent, before = self.total(), self._before
+            spent, before = self.total(), self._budget.before
             tokens = spent.tokens_in + spent.tokens_out - before.tokens_in - before.tokens_out
             for name, used, most in (
-                ("calls", self._begun, self.max_calls),
+                ("calls", self._budget.begun, self.max_calls),
                 ("tokens", tokens, self.max_tokens),
                 ("seconds", spent.seconds - before.seconds, self.max_seconds),
             ):
@@ -178,10 +186,21 @@ class LLM:
                     return f"{used:.0f} of {most:.0f} {name} are spent"
         return ""
 
+    def session(self, cache: ReplyCache) -> LLM:
+        """The same models behind the same budget and tally, with a list of calls of its own, as one night needs it.
+
+        cache  takes the place of this one's, where this one keeps replies in memory alone
+        """
+        made = copy.copy(self)
+        made.calls = []
+        if isinstance(self.cache, DictCache):
+            made.cache = cache
+        return made
+
     def renew(self) -> None:
         """Begin the budget anew, and try models again that counted as gone; the tally goes on."""
         with self._lock:
-            self._begun, self._before = 0, self.total()
+            self._budget.begun, self._budget.before = 0, self.total()
             self._silent.clear()
             self._gone.clear()
 
@@ -241,7 +260,7 @@ class LLM:
         with self._lock:
             why = self.exhausted
             if not why:
-                self._begun += 1
+                self._budget.begun += 1
             return why
 
     def _heard(self, model: ChatModel, replied: bool, lost: str) -> None:
@@ -260,7 +279,7 @@ class LLM:
         """Whether waiting is allowed: not for longer than anyone should, and within the budget."""
         if seconds > LONGEST_WAIT:
             return False
-        used = self.total().seconds - self._before.seconds
+        used = self.total().seconds - self._budget.before.seconds
         return self.max_seconds is None or used + already + seconds < self.max_seconds
 
     def _count(self, call: Call, tries: int) -> None:
