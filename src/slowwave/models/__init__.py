@@ -1,9 +1,10 @@
-"""What computes: embedders (and, with the extra `llm`, language models), each behind a small protocol."""
+"""What computes: embedders and language models, each behind a small protocol, each with a shipped fake."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 from slowwave.errors import InputError
 from slowwave.models.base import Embedder, FakeEmbedder
@@ -16,7 +17,9 @@ SPEC_HELP = (
 )
 
 LLM_HELP = (
-    '"openai:MODEL" (any OpenAI-compatible endpoint), a GGUF file, "fake", a ChatModel, or an LLM with its budget'
+    '"openai:MODEL" (any OpenAI-compatible endpoint), a GGUF file ("gguf:PATH" or a path ending in .gguf), "fake" or '
+    '"fake:TROUBLE", "env" (what SLOWWAVE_LLM_MODEL names), any of these with models for single operations after it, '
+    'as in "openai:large,facts=small.gguf"; a ChatModel, or an LLM with its budget'
 )
 
 
@@ -57,13 +60,37 @@ def resolve_embedder(spec: str | Path | Embedder | None = None, threads: int | N
     return OnnxEmbedder(None if name == "minilm" else name, threads)
 
 
-def resolve_llm(spec: str | ChatModel | LLM | None = None) -> LLM | None:
-    """A language model from what the user named, behind its budget; None stays None. See LLM_HELP."""
+def resolve_llm(spec: str | Path | ChatModel | LLM | None = None) -> LLM | None:
+    """A language model from what the user named, behind its budget; None stays None: no model is asked unasked.
+
+    spec  see LLM_HELP
+
+    SLOWWAVE_LLM_MODEL_<OPERATION> names the model of one operation where the spec does not, in any form that the spec
+    may have; SLOWWAVE_LLM_MAX_CALLS, _MAX_TOKENS and _MAX_SECONDS set the budget. An LLM comes back as it is.
+    """
     if spec is None or isinstance(spec, LLM):
         return spec
-    if isinstance(spec, str):
-        raise InputError(f"llm is {spec!r}; give {LLM_HELP}")
-    return LLM(spec)
+    if not isinstance(spec, (str, Path)):
+        return LLM(spec, **_budget())
+    from slowwave.models.naming import models_named
+
+    models = models_named(spec)
+    return LLM(models.pop(""), models, **_budget())
+
+
+def _budget() -> dict[str, Any]:
+    """The limits that the environment sets."""
+    limits: dict[str, Any] = {}
+    for name, kind in (("max_calls", int), ("max_tokens", int), ("max_seconds", float)):
+        variable = f"SLOWWAVE_LLM_{name.upper()}"
+        if given := os.environ.get(variable):
+            try:
+                limits[name] = kind(given)
+            except ValueError:
+                raise InputError(f"{variable} is {given!r}; it must be a number, 0 or above") from None
+            if not limits[name] >= 0:
+                raise InputError(f"{variable} is {given!r}; it must be a number, 0 or above")
+    return limits
 
 
 __all__ = ["LLM", "ChatModel", "Embedder", "FakeEmbedder", "resolve_embedder", "resolve_llm"]

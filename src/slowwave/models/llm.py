@@ -112,8 +112,8 @@ class LLM:
         return self.model.name
 
     def of(self, operation: str) -> ChatModel:
-        """The model that answers an operation."""
-        return self.models.get(operation, self.model)
+        """The model that answers an operation; its name may be written with underscores, as the environment must."""
+        return self.models.get(operation) or self.models.get(operation.replace("-", "_")) or self.model
 
     def count_tokens(self, text: str) -> int:
         """Tokens of a text, to the main model."""

@@ -69,7 +69,8 @@ class Oracle:
         operation = str((schema or {}).get("title", ""))
         if operation not in self.truths:
             known = ", ".join(sorted(self.truths)) or "nothing"
-            raise ModelError(f"{self.name} knows no truth for {operation or 'a prompt without a title'}; it has {known}")
+            asked = operation or "a prompt without a title"
+            raise ModelError(f"{self.name} knows no truth for {asked}; it has {known}")
         told = next((message.content for message in reversed(messages) if message.role == "user"), "")
         try:
             inputs = json.loads(told)
