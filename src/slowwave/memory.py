@@ -58,7 +58,7 @@ from slowwave.records import (
     utc_now,
 )
 from slowwave.store import open_store
-from slowwave.store.base import Entry, Operation, Store, View, Want
+from slowwave.store.base import Entry, Lines, Operation, Store, View, Want
 from slowwave.store.clock import parse_moment
 from slowwave.store.filters import parse
 from slowwave.store.holding import Holding
@@ -369,16 +369,31 @@ class Memory:
         *,
         limit: int = 50,
         verb: str | None = None,
+        rejected: bool = False,
+        calls: bool = False,
         **scope: Unpack[ScopeArgs],
     ) -> Sequence[Any]:
-        """The operations, newest first; or the journal lines of one operation, in order."""
+        """The operations, newest first; or the journal lines of one operation, in order, with its calls of a model.
+
+        op        one operation: `Lines`, a list of Entry with `calls` and `rejected`
+        rejected  instead what a model proposed and nobody applied (SetAside): the text, the reason, model and sources
+        calls     instead the calls of language models (Asked): for what, the hash of the prompt, model, tokens
+        """
         view = self._view(scope)
+        most = count_of("limit", limit) if op is None else 1_000_000
+        if rejected and calls:
+            raise InputError("rejected and calls were both asked for; ask for one, then for the other")
+        if op is None and not (rejected or calls):
+            return view.operations(most, verb)
+        asked, aside = view.calls(most, op), view.rejected(most, op)
         if op is None:
-            return view.operations(count_of("limit", limit), verb)
-        entries = view.journal(op=op, limit=1_000_000)
-        if not entries:
-            raise NotFoundError(f"no operation {op} in {view.scope}; see: slowwave log")
-        return list(reversed(entries))
+            return asked if calls else aside
+        entries = view.journal(op=op, limit=most)
+        if not entries and not view.operations(1, op=op):
+            raise NotFoundError(f"no operation {op:.60} in {view.scope}; see: slowwave log")
+        if calls or rejected:
+            return asked if calls else aside
+        return Lines(entries[::-1], [one.call for one in asked], [one.rejected for one in aside])
 
     # -- sleep
 

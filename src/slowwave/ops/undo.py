@@ -55,11 +55,12 @@ def _retire(id_: str, reason: str, now: datetime, entry: Entry | None = None) ->
 
 
 def last_done(view: View) -> Mapping[str, Any]:
-    """The newest operation that was not undone and is no undo."""
+    """The newest operation that changed something, was not undone and is no undo."""
     limit = 50
     while True:
         rows = view.operations(limit)
-        row = next((row for row in rows if row["undone_by"] is None and row["verb"] != "undo"), None)
+        done = (row for row in rows if row["undone_by"] is None and row["verb"] != "undo" and row["changes"])
+        row = next(done, None)
         if row is not None:
             return row
         if len(rows) < limit:

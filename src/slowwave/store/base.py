@@ -198,6 +198,19 @@ class SetAside(NamedTuple):
     rejected: Rejected
 
 
+class Lines(list[Entry]):
+    """The journal lines of one operation, in order.
+
+    calls     the calls of a language model that it took
+    rejected  what the model proposed and nobody applied
+    """
+
+    def __init__(self, entries: Sequence[Entry], calls: Sequence[Call] = (), rejected: Sequence[Rejected] = ()) -> None:
+        super().__init__(entries)
+        self.calls = tuple(calls)
+        self.rejected = tuple(rejected)
+
+
 @dataclass(frozen=True, slots=True)
 class Said:
     """A model's reply as it is kept: its words, what they cost, and why they end ("stop" or "length").
