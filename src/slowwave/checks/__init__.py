@@ -1,7 +1,8 @@
-"""The contracts that every store, embedder and text system must pass; shipped, so that plug-ins are tested by them too.
+"""The contracts that every store, embedder, language model and text system must pass; shipped, for plug-ins too.
 
     check_store(lambda path, **options: MyStore(path, **options))
     check_embedder(MyEmbedder())
+    check_chat_model(MyModel())
     check_text_system(lambda: MySystem())
 
 Each check is a function named after what it holds; the first that fails raises AssertionError, naming itself. A check
@@ -18,6 +19,7 @@ from types import MappingProxyType
 import numpy as np
 
 from slowwave.checks.bench import Bench, StoreFactory, expect, run_all
+from slowwave.checks.chatting import CHAT_CHECKS, check_chat_model
 from slowwave.checks.finding import FINDING
 from slowwave.checks.keeping import KEEPING
 from slowwave.checks.nights import NIGHTS
@@ -94,5 +96,6 @@ def check_embedder(
 
 
 __all__ = [
-    "EMBEDDER_CHECKS", "STORE_CHECKS", "SYSTEM_CHECKS", "Bench", "check_embedder", "check_store", "check_text_system",
+    "CHAT_CHECKS", "EMBEDDER_CHECKS", "STORE_CHECKS", "SYSTEM_CHECKS", "Bench", "check_chat_model", "check_embedder",
+    "check_store", "check_text_system",
 ]  # fmt: skip
