@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from slowwave.errors import FormatError, InputError, ScopeError
 from slowwave.formats.jsonl import engram_of, link_of, read_jsonl
 from slowwave.ops.intake import check_attrs, check_text
-from slowwave.records import KINDS, SCOPE_FIELDS, Engram, Link, Scope
+from slowwave.records import KINDS, SCOPE_FIELDS, Call, Engram, Link, Rejected, Scope
 from slowwave.store.base import Bookmark, Entry, Index, Kept, Operation, Past, Restored
 from slowwave.store.clock import to_micros, zone_of
 from slowwave.store.ids import content_key
@@ -141,11 +141,27 @@ def _past(record: Mapping[str, Any], home: Callable[[Mapping[str, Any]], Scope])
         operation = Operation(
             str(record["id"]), str(record["verb"]), home(record["scope"]), recorded, str(record["system"]),
             str(record["model"]), dict(record["params"]),
+            calls=tuple(map(_call, record.get("calls", ()))),
+            rejected=tuple(map(_rejected, record.get("rejected", ()))),
         )  # fmt: skip
         entries = tuple(_entry(line, operation) for line in record["changes"])
         return Past(operation, record["undone_by"], entries)
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise FormatError(f"operation {record.get('id')!r:.60} cannot be read: {error!r}; export it again") from error
+
+
+def _call(given: Mapping[str, Any]) -> Call:
+    return Call(
+        str(given["operation"]), str(given["model"]), str(given["prompt"]), int(given["tokens_in"]),
+        int(given["tokens_out"]), float(given["seconds"]), bool(given["cached"]), str(given["problem"]),
+    )  # fmt: skip
+
+
+def _rejected(given: Mapping[str, Any]) -> Rejected:
+    return Rejected(
+        str(given["operation"]), str(given["reason"]), str(given["text"]), tuple(map(str, given["sources"])),
+        str(given["model"]), str(given["prompt"]),
+    )  # fmt: skip
 
 
 def _entry(line: Mapping[str, Any], operation: Operation) -> Entry:

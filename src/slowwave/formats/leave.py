@@ -61,12 +61,14 @@ def kept_record(record: Kept) -> dict[str, Any]:
 
 
 def past_record(one: Past) -> dict[str, Any]:
-    """The line of an operation, with its lines of the journal."""
+    """The line of an operation, with its lines of the journal, the calls of a model, and what was turned down."""
     o = one.operation
+    calls, rejected = [call.to_dict() for call in o.calls], [aside.to_dict() for aside in o.rejected]
     return {
         "type": "operation", "id": o.id, "verb": o.verb, "scope": o.scope.to_dict(), "recorded": o.recorded.isoformat(),
         "system": o.system, "model": o.model, "params": dict(o.params), "undone_by": one.undone_by,
         "changes": [_line(entry) for entry in one.entries],
+        **({"calls": calls} if calls else {}), **({"rejected": rejected} if rejected else {}),
     }  # fmt: skip
 
 
