@@ -8,10 +8,24 @@ from typing import Any
 
 import pytest
 
-from slowwave import Memory
+from slowwave import Memory, Scope
+from slowwave.store.base import Said
 
 U = {"user_id": "u"}
-SMALL = ("json_each", "scopes", "s", "j", "models", "meta", "CONSTANT", "pragma_", "sqlite_schema", "sqlite_sequence")
+ANA = Scope(**U)
+SMALL = (
+    "json_each",
+    "leases",
+    "scopes",
+    "s",
+    "j",
+    "models",
+    "meta",
+    "CONSTANT",
+    "pragma_",
+    "sqlite_schema",
+    "sqlite_sequence",
+)
 WHOLE = re.compile(r"^SCAN (?!\d+ CONSTANT)(\w+)(.*)$")
 # A full-text match reads what matches.
 ALLOWED = ("words", "w", "vocabulary", "l", "merged")  # the last two are what a subquery has found
@@ -62,6 +76,15 @@ CALLS: dict[str, Callable[[Memory, str], Any]] = {
     "undo": lambda m, i: m.undo(m.forget(i, **U).op, **U),
     "undo the last": lambda m, i: m.undo(**U),
     "log": lambda m, i: m.log(m.log(limit=5, **U)[0]["op"], **U),
+    "log of calls": lambda m, i: m.log(calls=True, **U),
+    "log of what was turned down": lambda m, i: m.log(rejected=True, **U),
+    "log of one's calls": lambda m, i: m.log(m.log(limit=1, **U)[0]["op"], calls=True, **U),
+    "pulse": lambda m, i: m.store.view(ANA).pulse("default", 100),
+    "replies": lambda m, i: (
+        m.store.replies(ANA).put("key", "model", Said("text", 1, 1), [i]),
+        m.store.replies(ANA).get("key"),
+    ),
+    "lease": lambda m, i: m.store.release_lease(m.store.take_lease(ANA, "sleep", "whoever", 9)),  # type: ignore[arg-type]
     "list": lambda m, i: m.list(limit=10, **U),
     "notes of uses": lambda m, i: (
         m.search("wine", threshold=0, **U),

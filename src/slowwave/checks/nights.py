@@ -8,7 +8,7 @@ from functools import partial
 from slowwave.checks.bench import ANA, BEN, DAY, EVERYTHING, RUN, Bench, expect, raises
 from slowwave.errors import ConflictError, InputError, StoreReadOnlyError
 from slowwave.records import Call, Change, Rejected, Scope
-from slowwave.store.base import Restored, Said
+from slowwave.store.base import Cursor, Pulse, Restored, Said
 from slowwave.store.ids import new_id
 
 CALLS = (
@@ -167,7 +167,29 @@ def a_reply_is_kept_for_its_scope_and_replaced_by_a_newer_one(bench: Bench) -> N
     expect(not store.check() and store.view(ANA).count(EVERYTHING) == 1, f"check: {store.check()}")
 
 
-# -- leases
+# -- what is new, and leases
+
+
+def the_pulse_tells_what_is_new_and_when_it_was_written(bench: Bench) -> None:
+    store = bench.open()
+    view = store.view(ANA)
+    expect(view.pulse("default", 9) == Pulse(None, 0), f"of an empty scope: {view.pulse('default', 9)}")
+    a, _ = bench.add(store, "a", "b", scope=RUN)
+    late = bench.now
+    bench.add(store, "another's", scope=BEN)
+    for scope, due in ((ANA, 2), (RUN, 2), (Scope(user_id="ana", run_id="r2"), 0)):
+        expect(store.view(scope).pulse("default", 9).fresh == due, f"{scope}: {store.view(scope).pulse('default', 9)}")
+    expect(view.pulse("default", 9).written == late and view.pulse("default", 1).fresh == 1, "written, and the limit")
+    fact = bench.engram("from a", kind="fact", sources=(a.id,), recorded=late)
+    last = view.after(0, 9, EVERYTHING)[-1][0]
+    bench.do(store, [Change("add", fact.id, "", engram=fact, sources=(a.id,))], "sleep", cursor=Cursor(last))
+    expect(view.pulse("default", 9) == Pulse(late, 0), f"a sleep is news: {view.pulse('default', 9)}")
+    expect(store.view(RUN).pulse("default", 9).fresh == 2, "the cursor of a wider scope counts for a narrow one")
+    expect(view.pulse("other", 9).fresh == 2, "the cursor of another system counts")
+    (c,) = bench.add(store, "c", scope=RUN)
+    forget = Change("forget", c.id, "", fields={"retired": bench.now, "retired_why": "forgotten"})
+    bench.do(store, [forget], "forget", RUN)
+    expect(view.pulse("default", 9) == Pulse(bench.now, 0), f"after forgetting: {view.pulse('default', 9)}")
 
 
 def one_sleeper_a_scope(bench: Bench) -> None:
@@ -240,6 +262,7 @@ NIGHTS: tuple[Callable[[Bench], None], ...] = (
     erasing_takes_what_models_said,
     calls_and_rejections_come_home,
     a_reply_is_kept_for_its_scope_and_replaced_by_a_newer_one,
+    the_pulse_tells_what_is_new_and_when_it_was_written,
     one_sleeper_a_scope,
     a_lease_that_was_not_renewed_is_taken_over,
     what_is_made_under_a_lost_lease_is_not_written,

@@ -225,6 +225,18 @@ class Said:
     tokens: tuple[tuple[str, float, tuple[tuple[str, float], ...]], ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Pulse:
+    """What one wants to know of a scope before sleeping on it.
+
+    written  when anything but a sleep last wrote here; None if nothing ever did
+    fresh    records in view, made from no others, that the system has not looked at yet; no more than were asked for
+    """
+
+    written: datetime | None
+    fresh: int
+
+
 class Replies(ABC):
     """The replies of language models to the prompts of one scope, by the hash of the prompt. A cache: it may forget."""
 
@@ -404,6 +416,13 @@ class View(ABC):
     @abstractmethod
     def cursor(self, system: str) -> Cursor:
         """How far the sleeps of this system and scope have looked."""
+
+    @abstractmethod
+    def pulse(self, system: str, most: int) -> Pulse:
+        """Whether there is something to sleep on; in a moment, however large the scope is.
+
+        most  fresh records to count up to
+        """
 
     @abstractmethod
     def snapshot(self) -> AbstractContextManager[None]:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from slowwave.records import SCOPE_FIELDS, Call, Engram, Link, Rejected, Scope
 from slowwave.store import sqlite_outgoing
-from slowwave.store.base import Asked, Bookmark, Cursor, Entry, Kept, Past, Row, SetAside, View, Want
+from slowwave.store.base import Asked, Bookmark, Cursor, Entry, Kept, Past, Pulse, Row, SetAside, View, Want
 from slowwave.store.clock import from_micros, to_micros
 from slowwave.store.lexical import any_of, frequencies, quoted, rank
 from slowwave.store.sqlite_rows import (
@@ -452,6 +452,21 @@ class SqliteView(View):
             [*(getattr(self.scope, name) or "" for name in SCOPE_FIELDS), system],
         )
         return Cursor(int(rows[0][0]), json.loads(rows[0][1])) if rows else Cursor()
+
+    def pulse(self, system: str, most: int) -> Pulse:
+        moments = self._rows(
+            "SELECT max((SELECT o.recorded FROM operations o WHERE o.scope = s.n AND o.verb <> 'sleep' "
+            "ORDER BY o.n DESC LIMIT 1)), max((SELECT e.recorded FROM engrams e WHERE e.scope = s.n "
+            f"ORDER BY e.n DESC LIMIT 1)) FROM scopes s WHERE {self._scope}",
+            [],
+        )[0]
+        fresh = self._rows(
+            f"SELECT count(*) FROM (SELECT 1 FROM scopes s CROSS JOIN engrams e WHERE {self._scope} AND e.scope = s.n "
+            "AND e.n > ? AND e.retired IS NULL AND NOT EXISTS (SELECT 1 FROM sources t WHERE t.engram = e.n) LIMIT ?)",
+            [self.cursor(system).last, most],
+        )[0][0]
+        written = max((moment for moment in moments if moment is not None), default=None)
+        return Pulse(None if written is None else from_micros(written), fresh)
 
     def snapshot(self) -> AbstractContextManager[None]:
         return self.store.snapshot()
