@@ -43,9 +43,7 @@ def from_stream(stream: FactStream) -> list[Case]:
     out: list[Case] = []
     for turn in stated:
         source = _episode(turn.origin, turn.text, turn.speaker, turn.at)
-        forms = STATES[turn.attribute]
-        forms = forms[: len(forms) // 2] if stream.half == "tuning" else forms[len(forms) // 2 :]
-        form = rng.choice(forms)
+        form = _form(rng, stream, turn)
         plain = render(form, turn.person, turn.value)
         fact, dated = f"{turn.person}'s {turn.attribute} is {turn.value}.", f"{plain[:-1]} since {turn.at:%B %Y}."
         out += [Case(text, (source,), "", turn.value) for text in (plain, fact, dated)]
@@ -56,7 +54,16 @@ def from_stream(stream: FactStream) -> list[Case]:
         out.append(Case(_denied(plain), (source,), "negation", turn.value))
         away = turn.at + timedelta(days=rng.choice((-400, -90, -45, 40, 100)))
         out.append(Case(f"{plain[:-1]} since {away:%-d %B %Y}.", (source,), "date", turn.value))
+    for turn in (turn for turn in stream.turns if turn.label == "trap"):
+        source = _episode(turn.origin, turn.text, turn.speaker, turn.at)
+        out.append(Case(render(_form(rng, stream, turn), turn.person, turn.value), (source,), "trap", turn.value))
     return out
+
+
+def _form(rng: random.Random, stream: FactStream, turn: Turn) -> str:
+    """A template of the half that the stream is made of."""
+    forms = STATES[turn.attribute]
+    return rng.choice(forms[: len(forms) // 2] if stream.half == "tuning" else forms[len(forms) // 2 :])
 
 
 def _kind_of(turn: Turn) -> str:

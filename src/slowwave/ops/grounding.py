@@ -18,6 +18,7 @@ from datetime import datetime, timedelta
 from slowwave.ops import words
 from slowwave.ops.calendar import Stretch, stretch
 from slowwave.ops.dates import TimeSpan, find_times
+from slowwave.ops.modality import is_unreal
 from slowwave.ops.names import COMMON, JOINS, names
 from slowwave.ops.numbers import missing_number
 from slowwave.records import Engram
@@ -94,6 +95,7 @@ class _Clause:
     leads: str
     speaker: str
     negative: bool
+    unreal: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,8 +141,9 @@ class Ground:
             return "it names no source"
         return (
             self.lacks_detail(statement)
-            or self._of_another(statement)
-            or self._flips(statement)
+            or self.of_another(statement)
+            or self.flips(statement)
+            or self._made_real(statement)
             or self._too_far(statement)
         )
 
@@ -169,6 +172,10 @@ class Ground:
         """The share of the statement's telling words that the sources have, in [0, 1]; 1 where it has none."""
         telling = [stem for stem in _stems(statement) if stem not in _EMPTY]
         return sum(map(self._has, telling)) / len(telling) if telling else 1.0
+
+    def missing(self, statement: str) -> list[str]:
+        """The stems of the statement's telling words that no source has, in the order of the alphabet."""
+        return sorted(stem for stem in _stems(statement) if stem not in _EMPTY and not self._has(stem))
 
     # -- the parts
 
@@ -200,7 +207,7 @@ class Ground:
         most = max((count for count, _ in counts), default=0)
         return most, [clause for count, clause in counts if count == most]
 
-    def _of_another(self, statement: str) -> str:
+    def of_another(self, statement: str) -> str:
         """Whether it says of one person what the best source clauses say of another."""
         subject = self._subject(statement)
         if subject is None:
@@ -228,7 +235,7 @@ class Ground:
             return True
         return bool(clause.persons & _THIRD) and not clause.persons & _FIRST
 
-    def _flips(self, statement: str) -> str:
+    def flips(self, statement: str) -> str:
         """Whether it denies what its sources affirm, or the other way round, as far as the words show it."""
         for clause in _clauses(statement, "", ()):
             if clause.negative and not self.denies:
@@ -242,6 +249,14 @@ class Ground:
                 said = "denies what its sources affirm" if clause.negative else "affirms what its sources deny"
                 return f"it {said}"
         return ""
+
+    def _made_real(self, statement: str) -> str:
+        """Whether it states as so what the best source clauses only ask, wish, plan or guess."""
+        if is_unreal(statement):
+            return ""
+        most, best = self._best(stem for stem in _stems(statement) if not self._is_person(stem))
+        wished = most > 1 and all(clause.unreal for clause in best)
+        return "it states as so what its sources only ask, wish, plan or guess" if wished else ""
 
     def _is_person(self, stem: str) -> bool:
         return any(stem == words.stem(part) for name in self.speakers | self.around for part in name.split())
@@ -292,7 +307,7 @@ def _clauses(text: str, speaker: str, people: Sequence[str]) -> Iterator[_Clause
         persons: frozenset[str] = frozenset()
         named: frozenset[str] = frozenset()
         leads = ""
-        for piece in _CLAUSE.split(bare):
+        for piece in _CLAUSE.split(bare):  # a question mark asks with the last of them
             toks = words.tokens(piece)
             here = frozenset(t.key for t in toks if t.kind == "person")
             called = (name for name in names(piece, people) if not name.isupper())
@@ -307,7 +322,8 @@ def _clauses(text: str, speaker: str, people: Sequence[str]) -> Iterator[_Clause
             )
             denials = sum(t.kind == "negation" for t in toks) + sum(t.surface.lower() in _DISLIKE for t in toks)
             ended = _ENDED.search(piece) is not None and not any(t.kind == "negation" for t in toks)
-            yield _Clause(stems, sharp, persons, named, leads, speaker, (denials + ended) % 2 == 1)
+            unreal = is_unreal(piece)
+            yield _Clause(stems, sharp, persons, named, leads, speaker, (denials + ended) % 2 == 1, unreal)
 
 
 def _leads(piece: str, people: frozenset[str]) -> str:
