@@ -90,6 +90,10 @@ def test_a_statement_needs_a_source():
     assert ungrounded("Melanie lives in Rome.", []) == "it names no source"
 
 
+def test_blank_names_are_nobody():
+    assert ungrounded("Melanie lives in Rome.", [said("I live in Rome."), said("Yes.", " ")], ["", " "]) == ""
+
+
 def test_each_of_several_sources_may_say_a_part():
     sources = [said("What are your dogs called, Mel?", "Caroline"), said("Rex and Luna!")]
     assert ungrounded("Melanie's dogs are Rex and Luna.", sources) == ""

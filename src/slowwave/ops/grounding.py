@@ -118,19 +118,24 @@ class Ground:
 
         said  a further text whose words count as said, such as the question that a statement answers
         """
-        speakers = {engram.speaker.casefold() for engram in sources if engram.speaker}
-        people = [*around, *(engram.speaker for engram in sources if engram.speaker)]
+        voices = [engram.speaker for engram in sources if engram.speaker and engram.speaker.strip()]
+        others = [name for name in around if name.strip()]
+        speakers = frozenset(voice.casefold() for voice in voices)
         text = " ".join([said, *(f"{e.speaker or ''} {words.straight(e.text)} {e.at:%d %B %Y}" for e in sources)])
         stems = _stems(text)
         return cls(
             text,
             stems,
             frozenset(stem[:ALIKE] for stem in stems if len(stem) >= ALIKE),
-            tuple(clause for engram in sources for clause in _clauses(engram.text, engram.speaker or "", people)),
+            tuple(
+                clause
+                for engram in sources
+                for clause in _clauses(engram.text, engram.speaker or "", [*others, *voices])
+            ),
             max((engram.at for engram in sources), default=None),
             tuple(stretch for engram in sources for stretch in _spoken_of(engram)),
-            frozenset(speakers),
-            frozenset(name.casefold() for name in around) - speakers,
+            speakers,
+            frozenset(name.casefold() for name in others) - speakers,
             any(_DENIES.search(engram.text) or _ENDED.search(engram.text) for engram in sources),
         )
 

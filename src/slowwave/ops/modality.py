@@ -19,8 +19,9 @@ _UNREAL = re.compile(
 )
 _CHANGE = re.compile(
     r"\b(?:now|nowadays|these days|currently|lately|recently|since|no longer|not any ?more|any ?more|instead|"
-    r"any longer|new|chang\w+|switch\w+|mov(?:e|ed|ing)|replac\w+|becam?e|becoming|turned|started|stopped|quit|gave up|given up|"
-    r"cancel\w*|postpon\w+|reschedul\w+|transferr?\w*|promot\w+|updat\w+|used to|from today|from now on|finally)\b",
+    r"any longer|new|chang\w+|switch\w+|mov(?:e|ed|ing)|replac\w+|becam?e|becoming|turned|started|stopped|quit|"
+    r"gave up|given up|cancel\w*|postpon\w+|reschedul\w+|transferr?\w*|promot\w+|updat\w+|used to|from today|"
+    r"from now on|finally)\b",
     re.I,
 )
 
