@@ -7,9 +7,11 @@ import difflib
 from slowwave.errors import InputError, NotFoundError
 from slowwave.text.base import TextSystem
 from slowwave.text.default import DefaultMemory
+from slowwave.text.memos import MemOS
 
 SYSTEMS: dict[str, type[TextSystem]] = {
     "default": DefaultMemory,
+    "memos": MemOS,
 }
 
 
