@@ -19,7 +19,7 @@ LINES: list[set[str]] = [
     {"records"},
     {"store", "models", "progress"},
     {"ops"},
-    {"text", "formats", "promote", "state", "weights"},
+    {"text", "formats", "promote", "state", "weights", "watch"},
     {"memory", "data"},
     {"asynchronous", "checks", "compat", "atlas"},
     {"bench", "probes"},

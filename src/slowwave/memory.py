@@ -6,6 +6,7 @@ turned into what is known: `sleep` proposes Changes, the store applies them in o
 
 from __future__ import annotations
 
+import builtins
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -65,6 +66,7 @@ from slowwave.store.holding import Holding
 from slowwave.store.ids import new_id
 from slowwave.text import resolve_system
 from slowwave.text.base import Cue, Dream, Night, TextSystem, batches, no_progress
+from slowwave.watch import Slept, Watch, watch
 
 if TYPE_CHECKING:
     from slowwave.formats.arrive import Arrival
@@ -133,6 +135,7 @@ class Memory:
             ann_from=ann_from,
         )
         self._uses = Uses(self.store)
+        self._watches: builtins.list[Watch] = []
         self._model_checked = False
 
     # -- write
@@ -457,6 +460,36 @@ class Memory:
         params = {"half_life_days": self.half_life_days}
         return self.system.sleep(Night(view, cursor, now, self.embedder, progress, params, llm)), llm
 
+    def sleep_every(
+        self,
+        minutes: float | None = None,
+        *,
+        idle_seconds: float | None = None,
+        hours: str | None = None,
+        new_records: int = 1,
+        each: Literal["user_id", "agent_id", "run_id", "app_id"] | None = None,
+        on_night: Callable[[Slept], None] | None = None,
+        on_trouble: Callable[[Scope | None, Exception], None] | None = None,
+        **scope: Unpack[ScopeArgs],
+    ) -> Watch:
+        """Sleep in the background, whenever there is something new and nobody writes, until `stop()` or `close()`.
+
+        minutes       from the beginning of one night to that of the next, at least
+        idle_seconds  begin when nothing was written to the scope for so long; 60, unless hours are given
+        hours         begin inside these stretches of the day, idle or not: "02:00-05:00", "22:30-06:00,12:00-13:00"
+        new_records   begin when at least so many came since the last night; 0, with minutes, sleeps without any, too
+        each          sleep on every value of this field by itself, such as every user; others name what they lie in
+        on_night      called after each night, in the watching thread
+        on_trouble    called there with an error that may pass (a busy file, a full disk), after which it tries again
+
+        One thread, one night at a time; processes that watch the same records take turns. A language model's budget
+        begins anew each day. See `slowwave.watch.Watch` for what comes back.
+        """
+        calls = {"on_night": on_night, "on_trouble": on_trouble}
+        given = {name: call for name, call in calls.items() if call is not None}
+        self._watches.append(watch(self, minutes, idle_seconds, hours, new_records, each, scope, **given))
+        return self._watches[-1].start()
+
     def undo(
         self,
         op: str | None = None,
@@ -645,9 +678,13 @@ class Memory:
         return self.store.check()
 
     def close(self) -> None:
-        """Write the noted uses and let the file go."""
-        self._uses.flush()
-        self.store.close()
+        """End what sleeps in the background, write the noted uses and let the file go."""
+        try:
+            while self._watches:
+                self._watches.pop().stop()
+        finally:
+            self._uses.flush()
+            self.store.close()
 
     def __enter__(self) -> Memory:
         return self
