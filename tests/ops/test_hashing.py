@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from slowwave.errors import InputError
-from slowwave.ops.hashing import Buckets, agreement, codes, rotations, words_of
+from slowwave.ops.hashing import Buckets, agreement, codes, rotations, together
 
 
 def cloud(n: int = 600, dim: int = 32, centres: int = 20, seed: int = 0) -> np.ndarray:
@@ -77,12 +77,16 @@ def test_candidates_of_an_empty_table_and_of_a_stranger_are_none() -> None:
     assert index.candidates(-np.eye(4, dtype=np.float32)[0]).tolist() == []
 
 
-def test_the_words_of_one_encoder_or_setting_are_never_those_of_another() -> None:
-    found = codes(cloud(1), rotations(32, 16, 2), 2)[0]
-    words = words_of(found, "minilm 16 2 0")
-    assert len(set(words)) == 4
-    assert all(word.isalnum() and word == word.lower() for word in words)
-    assert not set(words) & set(words_of(found, "other 16 2 0"))
+def test_which_rows_lie_together_is_what_the_tables_give_back() -> None:
+    rows = cloud(200)
+    planes = rotations(32, 16, 3)
+    index = Buckets(planes)
+    index.extend(rows)
+    for probes in (1, 3):
+        for query in rows[:10]:
+            alike = np.flatnonzero(together(query, rows, planes, probes))
+            assert alike.tolist() == sorted(index.candidates(query, probes).tolist())
+    assert together(rows[0], rows[:0], planes).tolist() == []
 
 
 def test_equal_seeds_turn_alike_and_bad_sizes_are_named() -> None:

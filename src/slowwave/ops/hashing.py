@@ -10,7 +10,6 @@ Source: Andoni et al. 2015, "Practical and Optimal LSH for Angular Distance"; as
 
 from __future__ import annotations
 
-import hashlib
 from collections import defaultdict
 from collections.abc import Sequence
 
@@ -40,15 +39,6 @@ def codes(vectors: Vectors, planes: Vectors, probes: int = 1) -> Codes:
     both = np.concatenate([turned, -turned], axis=2)
     order = np.argsort(-both, axis=2, kind="stable")[:, :, :probes]
     return np.asarray(order, dtype=np.int64)
-
-
-def words_of(found: Codes, name: str) -> list[str]:
-    """(tables, probes) buckets as words, for an index of words that serves as the hash table.
-
-    name  of the encoder and the settings: buckets of another one are other words, so they can never be mixed up
-    """
-    mark = hashlib.blake2b(name.encode("utf-8"), digest_size=4).hexdigest()
-    return [f"lsh{mark}t{table}b{bucket}" for table, row in enumerate(found.tolist()) for bucket in row]
 
 
 class Buckets:
@@ -85,6 +75,18 @@ class Buckets:
                 votes[held] += np.log((self.size + 1) / len(held)) if held else 0.0
         found = np.flatnonzero(votes)
         return found[np.argsort(-votes[found], kind="stable")][:most]
+
+
+def together(vector: Vectors, rows: Vectors, planes: Vectors, probes: int = 1) -> NDArray[np.bool_]:
+    """Which of the rows lie in one of the buckets that the vector looks into: what a table would have given back.
+
+    vector  (dim,); rows  (n, dim); returns  (n,)
+    """
+    if not len(rows):
+        return np.zeros(0, dtype=bool)
+    mine = codes(vector[None], planes, probes)[0]  # (tables, probes)
+    theirs = codes(rows, planes)[:, :, 0]  # (n, tables)
+    return np.asarray((theirs[:, :, None] == mine[None]).any(axis=(1, 2)))
 
 
 def agreement(exact: Sequence[int], found: Sequence[int]) -> float:

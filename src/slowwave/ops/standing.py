@@ -66,6 +66,10 @@ class Standing:
         """Tonight found that this one holds until then."""
         self._until[id_] = moment
 
+    def get(self, ids: Sequence[str]) -> dict[str, Engram]:
+        """The sentences of these ids, whether they hold or not."""
+        return {**self.view.get(ids), **{id_: self._made[id_] for id_ in ids if id_ in self._made}}
+
     def nearest(
         self,
         vector: Vector,
