@@ -33,6 +33,7 @@ from slowwave.ops.attributes import (
     STATIVE,
 )
 from slowwave.ops.statements import Statement, statements
+from slowwave.ops.vocabulary import canonical
 from slowwave.ops.words import Token, stem, word_set
 
 Outcome = Literal["new", "restates", "refines", "supersedes", "contradicts", "unsure"]
@@ -144,7 +145,8 @@ def _by_attribute(old: str, new: str, a: _Parse, b: _Parse) -> Comparison | None
     if len(stated_a) != 1 or len(stated_b) != 1:
         return None
     was, now = stated_a[0], stated_b[0]
-    if (was.subject, was.attribute) != (now.subject, now.attribute) or was.about_past or now.about_past:
+    same = (was.subject, canonical(was.attribute)) == (now.subject, canonical(now.attribute))
+    if not same or was.about_past or now.about_past:
         return None
     changed = ((was.value, now.value),)
     if _value_key(was) == _value_key(now):

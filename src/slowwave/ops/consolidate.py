@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 
 from slowwave.ops.compare import compare
 from slowwave.ops.dates import find_times
 from slowwave.ops.made import Made
 from slowwave.ops.statements import Statement, statements
+from slowwave.ops.vocabulary import canonical
 from slowwave.records import Change, Engram, Link
 from slowwave.store.ids import new_id
 
@@ -103,12 +105,15 @@ def fact_origin(statement: Statement) -> str:
 
 
 def read_facts(engram: Engram) -> list[Statement]:
-    """The statements of a record that are worth a fact; what stands in quotation marks is somebody else's."""
+    """The statements of a record that are worth a fact, their attributes by their usual names.
+
+    What stands in quotation marks is somebody else's.
+    """
     if engram.kind != "episode" or len(engram.text) > 4000:
         return []
     text = unquoted(engram.text)
     return [
-        found
+        replace(found, attribute=canonical(found.attribute))
         for found in statements(text, engram.speaker)
         if not found.about_past and not _SUPPOSED.search(text[: found.span[0]])
     ]

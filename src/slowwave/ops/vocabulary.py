@@ -138,12 +138,17 @@ def is_cued(attribute: str, texts: Iterable[str]) -> bool:
 
     An attribute that is not in the vocabulary is cued by a stem of its own name.
     """
-    name = canonical(attribute)
-    known = VOCABULARY.get(name)
-    cues = known.cues if known is not None else frozenset(words.stem(word) for word in name.split())
-    if not cues:
+    cues = cues_of(attribute)
+    if not cues and canonical(attribute) in VOCABULARY:
         return True
     return any(cues & {words.stem(token.surface.lower()) for token in words.tokens(text)} for text in texts)
+
+
+def cues_of(attribute: str) -> frozenset[str]:
+    """Stems of the words that go with an attribute; of one that is not in the vocabulary, those of its name."""
+    name = canonical(attribute)
+    known = VOCABULARY.get(name)
+    return known.cues if known is not None else frozenset(words.stem(word) for word in name.split())
 
 
 def offered() -> str:
