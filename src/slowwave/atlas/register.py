@@ -109,9 +109,11 @@ def rows(form: str | None = None) -> list[Row]:
     if form is not None and form not in FORMS:
         raise InputError(f"no form is called {form!r}; the forms are {', '.join(FORMS)}")
     by_slug = {row.slug: row for row in published()}
+    spelled = {_squeeze(word): row.slug for row in published() for word in (row.name, row.slug)}
     classes, missing = _classes()
-    for slug, cls in classes:
-        by_slug[slug] = _merge(by_slug.get(slug) or _without_paper(slug, cls), cls)
+    for name, cls in classes:  # "tim" builds TiM, whose slug is think-in-memory
+        slug = name if name in by_slug else spelled.get(_squeeze(name), name)
+        by_slug[slug] = _merge(by_slug.get(slug) or _without_paper(name, cls), cls, name)
     found = []
     for row in by_slug.values():
         unknown = [missing[home] for home in row.home if home in missing]
@@ -128,8 +130,10 @@ def row(name: str | int) -> Row:
     """
     everything = rows()
     asked = str(name).strip()
+    slugs = {one.number: one.slug for one in published()}  # what is built goes by the name of its class
     for one in everything:
-        if asked.casefold() in (str(one.number), one.slug, one.name.casefold(), one.paper.casefold() or None):
+        spelled = (one.slug, slugs.get(one.number), one.name.casefold(), one.paper.casefold() or None)
+        if asked.casefold() in (str(one.number), *spelled):
             return one
     squeezed = _squeeze(asked)
     for one in everything:
@@ -185,8 +189,9 @@ def _without_paper(slug: str, cls: type) -> Row:
     return Row(0, slug, slug, paper="", form="text", summary=first_line)
 
 
-def _merge(row: Row, cls: type) -> Row:
-    """The row as the class has it. A second class of one system adds where it is and what it fills, no more."""
+def _merge(row: Row, cls: type, name: str) -> Row:
+    """The row as the class has it, under the name by which it is used. A second class adds where it is and what it
+    fills, no more."""
     where = f"{cls.__module__}.{cls.__qualname__}"
     operations: tuple[str, ...] = tuple(getattr(cls, "operations", row.operations))
     form: str = getattr(cls, "form", row.form)
@@ -202,6 +207,7 @@ def _merge(row: Row, cls: type) -> Row:
     proof = getattr(cls, "proof", None)
     return replace(
         row,
+        slug=name,
         paper=getattr(cls, "paper", row.paper) or row.paper,
         form=form,
         operations=operations,

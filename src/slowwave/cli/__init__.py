@@ -89,6 +89,8 @@ def _run(words: list[str]) -> int:
     except SystemExit as stop:  # --help and --version have printed what was asked for
         return int(stop.code or 0)
     done = COMMANDS[args.command].run(args)
+    if done.told:
+        return done.code
     if getattr(args, "json", False):
         _print_json(done.payload)
     else:

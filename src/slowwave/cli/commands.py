@@ -25,11 +25,15 @@ Args = argparse.Namespace
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """What a command gives back: the payload for --json, how to show it to people, and the exit code."""
+    """What a command gives back: the payload for --json, how to show it to people, and the exit code.
+
+    told  all of it was printed while it ran
+    """
 
     payload: Any
     show: Callable[[Page], None]
     code: int = 0
+    told: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +72,7 @@ def takes(method: str = "", *arguments: tuple[str, Any], also: str = "", **words
 
     def fill(parser: Parser) -> None:
         from slowwave.memory import Memory
-        from slowwave.models import SPEC_HELP
+        from slowwave.models import LLM_HELP, SPEC_HELP
 
         for name, nargs in arguments:
             function = getattr(Memory, method)
@@ -81,7 +85,7 @@ def takes(method: str = "", *arguments: tuple[str, Any], also: str = "", **words
             options(parser, getattr(Memory, also), skip=skip)
         common(parser)
         group = parser.add_argument_group("how it is opened")
-        options(group, Memory, skip=("path", "clock"), words={"embedder": SPEC_HELP})
+        options(group, Memory, skip=("path", "clock"), words={"embedder": SPEC_HELP, "llm": LLM_HELP})
 
     return fill
 
@@ -210,8 +214,20 @@ def context(args: Args) -> Done:
     return Done(found.to_dict(), lambda page: page.lines(found.text or "nothing on that"))
 
 
-@command("consolidate what came since the last sleep", "slowwave sleep --dry-run --user-id ana", takes("sleep"))
+def fill_sleep(parser: Parser) -> None:
+    """One night's options, and those of a watch."""
+    from slowwave.cli.nights import fill_sleep
+
+    fill_sleep(parser)
+
+
+@command("consolidate what came since the last sleep", "slowwave sleep --dry-run --user-id ana", fill_sleep)
 def sleep(args: Args) -> Done:
+    from slowwave.cli.nights import one_night, watched
+
+    if getattr(args, "watch", False):
+        return watched(args)
+    one_night(args)
     scope = scope_args(args)
     with opened(args) as memory:
         with Bars() as bars:
@@ -230,21 +246,11 @@ def undo(args: Args) -> Done:
 
 @command("the operations, newest first, or the changes of one", "slowwave log --user-id ana", takes("log", ("op", "?")))
 def log(args: Args) -> Done:
-    scope, op = scope_args(args), getattr(args, "op", None)
+    from slowwave.cli.nights import logged
+
+    scope = scope_args(args)
     with opened(args) as memory:
-        rows = memory.log(op, **given(args, memory.log), **scope)
-        if op is not None:
-            return journal(memory, scope, rows)
-
-    def show(page: Page) -> None:
-        for row in rows:
-            undone = f"  undone by {row['undone_by']}" if row["undone_by"] else ""
-            page.line((f"{row['op']}  ", "dim"), (f"{row['recorded'][:16].replace('T', ' ')}  ", "cyan"),
-                      (f"{row['verb']:<8}", "bold"), f" {row['changes']} changes", (undone, "red"))  # fmt: skip
-        if not rows:
-            page.line("nothing was done here yet")
-
-    return Done({"results": rows}, show)
+        return logged(memory, args, scope)
 
 
 def journal(memory: Memory, scope: Mapping[str, Any], entries: Sequence[Any]) -> Done:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import argparse
 import inspect
-import json
-import subprocess
 import sys
 from collections.abc import Callable
 from contextlib import redirect_stdout
@@ -27,26 +25,23 @@ def as_json(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print one JSON document")
 
 
-@command("the text-form systems that --system takes", "slowwave systems", as_json)
+@command("the text-form systems that --system takes, and what each fills", "slowwave systems", as_json)
 def systems(args: Args) -> Done:
-    from slowwave.text import SYSTEMS
+    from slowwave.cli.systems import system_rows
 
-    rows = [
-        {
-            "name": name,
-            "says": (inspect.getdoc(system) or "").partition("\n")[0],
-            "paper": system.paper,
-            "operations": list(system.operations),
-        }
-        for name, system in SYSTEMS.items()
-    ]
+    rows = system_rows()
 
     def show(page: Page) -> None:
-        width = max(len(name) for name in SYSTEMS)
+        width = max(len(row["name"]) for row in rows)
+        blank = f"{'':<{width}}  "
         for row in rows:
-            page.line((f"{row['name']:<{width}}  ", "bold"), str(row["says"]))
+            page.line((f"{row['name']:<{width}}  ", "bold"), row["says"])
             if row["paper"]:
-                page.line((f"{'':<{width}}  {row['paper']}", "dim"))
+                page.line((f"{blank}{row['paper']}", "dim"))
+            model = f"{' and '.join(row['model'])} may ask one" if row["model"] else "asks none"
+            page.line((f"{blank}fills ", "dim"), ", ".join(row["operations"]), ("; language model: ", "dim"), model)
+            if row["claim"]:
+                page.line((f"{blank}claim ", "dim"), row["claim"])
 
     return Done({"results": rows}, show)
 
@@ -80,30 +75,34 @@ def write(page: Page, render: Callable[..., str], what: Any) -> None:
 def fill_reproduce(parser: Parser) -> None:
     """The proof's name."""
     parser.add_argument("name", nargs="?", metavar="NAME", default=None, help="a proof; left out, they are listed")
+    parser.add_argument("--quick", action="store_true", help="run its code paths alone, at a small size; write nothing")
     as_json(parser)
 
 
-@command("run a system's proof and show what it measured", "slowwave reproduce", fill_reproduce)
+@command("run a system's proof, and compare it with what is committed", "slowwave reproduce", fill_reproduce)
 def reproduce(args: Args) -> Done:
+    from slowwave.cli.systems import Proof
+
     folder = proofs()
-    names = sorted(file.stem for file in folder.glob("*.py") if not file.stem.startswith("_"))
+    names = sorted(file.stem for file in folder.glob("*.py") if not file.stem.startswith("_") and file.stem != "common")
     if args.name is None:
         return Done({"results": names}, lambda page: page.lines("\n".join(names) or f"no proofs yet in {folder}"))
     name = args.name.replace("-", "_")
     if name not in names:
-        raise NotFoundError(f"no proof {args.name!r} in {folder}; there are {', '.join(names) or 'none yet'}")
-    out = 2 if getattr(args, "json", False) else None  # what the proof says goes to standard error
-    code = subprocess.run([sys.executable, str(folder / f"{name}.py")], cwd=folder.parent, stdout=out, check=False)
-    results = [folder / "results" / f"{stem}.json" for stem in (name, args.name)]
-    measured: Any = next((json.loads(file.read_text("utf-8")) for file in results if file.is_file()), {})
-    return Done(measured, lambda page: None, code=1 if code.returncode else 0)
+        raise NotFoundError(f"no proof {args.name!r:.60} in {folder}; there are {', '.join(names) or 'none yet'}")
+    proof = Proof(folder, name, quick=bool(getattr(args, "quick", False)))
+    proof.run()
+    return Done(proof.to_dict(), proof.show, code=0 if proof.reproduced else 1)
 
 
 def proofs() -> Path:
     """The folder of the proofs, which come with a checkout and not with the wheel."""
     folder = Path(__file__).resolve().parents[3] / "proofs"
     if not folder.is_dir():
-        raise NotFoundError("the proofs are not part of the installed package; run this in a checkout of slowwave")
+        raise NotFoundError(
+            f"the proofs come with the source, not with the installed package (there is no {folder}); run this in a "
+            "checkout of slowwave, installed with: pip install -e ."
+        )
     return folder
 
 
