@@ -1,4 +1,4 @@
-"""A model for tests whose replies are a function of what it is asked: the operation (the schema's title), the inputs."""
+"""A model for tests that replies by a function of what it is asked: the operation (the schema's title), the inputs."""
 
 from __future__ import annotations
 
