@@ -1,0 +1,109 @@
+"""Steering: add a vector at the last function token of a prompt, and find the fewest features that still turn it.
+
+Source: Zhang, Lin, Li 2025: directions of a sparse autoencoder enter with one coefficient each; features are sorted by
+their activation in the trait's prompt, and the smallest k is searched for which adding the first k succeeds. Ours:
+success need not grow with k, so k - 1, k and k + 1 are verified; a random vector of equal length is the control.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from slowwave.probes.subjects import Subject
+from slowwave.probes.taps import Taps
+
+
+@dataclass(frozen=True)
+class Smallest:
+    """The smallest k that succeeds, or None; the k that were tried, in order; and whether success is steady around it.
+
+    steady  k succeeds, k - 1 does not, k + 1 does
+    """
+
+    k: int | None
+    tried: tuple[int, ...]
+    steady: bool
+
+
+def smallest_k(succeeds: Callable[[int], bool], most: int) -> Smallest:
+    """Double until it succeeds, then bisect: about 2 log2(k) tries."""
+    known: dict[int, bool] = {0: False}
+    tried: list[int] = []
+
+    def ask(k: int) -> bool:
+        if k not in known:
+            tried.append(k)
+            known[k] = succeeds(k)
+        return known[k]
+
+    high = 1
+    while high < most and not ask(high):
+        high *= 2
+    high = min(high, most)
+    if not ask(high):
+        return Smallest(None, tuple(tried), False)
+    low = high // 2 if high > 1 else 0
+    while high - low > 1:
+        middle = (low + high) // 2
+        if ask(middle):
+            high = middle
+        else:
+            low = middle
+    steady = not ask(high - 1) and (high >= most or ask(high + 1))
+    return Smallest(high, tuple(tried), steady)
+
+
+def generate(
+    subject: Subject,
+    ids: Sequence[int],
+    many: int,
+    layer: int | None = None,
+    vector: Tensor | None = None,
+    at: int = -1,
+) -> str:
+    """The likeliest continuation, with a vector added once, at one place of the prompt and one layer's output."""
+    tokens = list(ids)
+    place = at % len(ids)
+    with torch.no_grad():
+        for _ in range(many):
+            with Taps(subject.model) as taps:
+                if layer is not None and vector is not None:
+                    taps.add(layer, "block", vector, [place])
+                logits = subject.logits(torch.tensor([tokens]))
+            tokens.append(int(logits[0, -1].argmax()))
+            if tokens[-1] == getattr(subject.tokenizer, "eos_token_id", None):
+                break
+    return subject.decode(tokens[len(ids) :])
+
+
+def state_at(subject: Subject, ids: Sequence[int], layer: int, at: int = -1) -> Tensor:
+    """The output of a layer at one place of a prompt, (width,)."""
+    with Taps(subject.model) as taps:
+        taps.read(layer, "block")
+        subject.logits(torch.tensor([list(ids)]))
+        found: Tensor = taps.seen[layer, "block"][0, at].clone()
+    return found
+
+
+def successes(
+    subject: Subject,
+    prompts: Sequence[Sequence[int]],
+    succeeded: Callable[[str], bool],
+    many: int,
+    layer: int | None = None,
+    vector: Tensor | None = None,
+    at: int = -1,
+) -> list[bool]:
+    """Whether each prompt's continuation succeeds."""
+    return [succeeded(generate(subject, ids, many, layer, vector, at)) for ids in prompts]
+
+
+def random_like(vector: Tensor, seed: int) -> Tensor:
+    """A random direction of the same length: the control of every steering."""
+    noise = torch.randn(vector.shape, generator=torch.Generator().manual_seed(seed))
+    scaled: Tensor = noise * (vector.norm() / noise.norm())
+    return scaled
