@@ -108,3 +108,14 @@ def test_a_text_is_encoded_once_in_a_night() -> None:
     assert (once.embed(["an oak"])[0] == rows[1]).all()
     assert (rows[0] == rows[2]).all()
     assert seen == ["a lake", "an oak"]
+
+
+def test_sentences_are_found_by_their_words_tonight_s_latest_first(held: Memory) -> None:
+    standing = Standing(held.store.view(Scope(user_id="ana")))
+    new = drawn(held, "The lakes were frozen again")
+    standing.add(new, vector(new.text))
+    found = [engram.text for engram in standing.with_words(["lake", "frozen"], 2)]
+    assert found == ["The lakes were frozen again", "The lake is frozen"]
+    assert standing.with_words([], 2) == []
+    standing.end(new.id, DAY)
+    assert "The lakes were frozen again" not in [engram.text for engram in standing.with_words(["lake"], 5)]

@@ -104,7 +104,7 @@ def label(
                 if problem:
                     made.reject(prompt, answer, problem, f"{given}: {engram.text} / {new.text}")
                     out.append(by_rule(new, engram, cosine))
-                elif guard and given == "DELETE" and not _is_over(new, engram):
+                elif guard and given == "DELETE" and not is_over(new, engram):
                     out.append(Verdict(engram, "REPLACE", "it is over, says the model; the new one itself does not"))
                 else:
                     out.append(Verdict(engram, given, "the model says so"))
@@ -125,22 +125,22 @@ def objection(given: Label, new: Engram, old: Engram, cosine: float = 1.0) -> st
     """What in the words speaks against a label, as a sentence; "" if nothing does."""
     if given == "APPEND":
         return ""
-    if _apart(old, new):
+    if apart(old, new):
         return f"{given}, but the one is about {old.attrs['subject']} and the other about {new.attrs['subject']}"
     if given != "PASS":
         slot = old.origin is not None and old.origin == new.origin
-        shared = (_telling(_bare(old)) & _telling(_bare(new))) - _telling(_subject(old))
+        shared = (telling(bare(old)) & telling(bare(new))) - telling(_subject(old))
         alone = not (slot or shared or cosine >= RELATED)
         return f"{given}, but they share neither an attribute nor a telling word" if alone else ""
     known = old.text.casefold()
     value = str(new.attrs.get("value", ""))
-    details = [*names(_bare(new)), *_NUMBER.findall(_bare(new)), *([value] if value else [])]
+    details = [*names(bare(new)), *_NUMBER.findall(bare(new)), *([value] if value else [])]
     added = next((detail for detail in details if detail.casefold() not in known), "")
     if added:
         return f"PASS, but the new one says {added!r}, which the old one does not"
-    said = _telling(_bare(new)) - _telling(_subject(new))
-    if 2 * len(said & _telling(old.text)) < len(said):
-        return f"PASS, but the old one has {len(said & _telling(old.text))} of the new one's {len(said)} telling words"
+    said = telling(bare(new)) - telling(_subject(new))
+    if 2 * len(said & telling(old.text)) < len(said):
+        return f"PASS, but the old one has {len(said & telling(old.text))} of the new one's {len(said)} telling words"
     found, _ = by_rules(_plain(old), _plain(new), 1.0)
     if found.outcome not in ("restates", "refines") and any(was and now for was, now in found.changed):
         return f"PASS, but {found.changed[0][0]!r} is not {found.changed[0][1]!r}"
@@ -149,9 +149,9 @@ def objection(given: Label, new: Engram, old: Engram, cosine: float = 1.0) -> st
 
 def by_rule(new: Engram, old: Engram, cosine: float) -> Verdict:
     """A label by the words alone: whether it is over, else what the rules for two statements say."""
-    if _apart(old, new):
+    if apart(old, new):
         return Verdict(old, "APPEND", "they are about different people or things")
-    over = _is_over(new, old)
+    over = is_over(new, old)
     if over:
         return Verdict(old, "DELETE", over)
     found, _ = by_rules(_plain(old), _plain(new), cosine)
@@ -178,7 +178,7 @@ def settle(new: Engram, verdicts: Sequence[Verdict], standing: Standing, made: M
     late = [v for v in verdicts if v.old.at > new.at and v.label in ("REPLACE", "DELETE")]
     fate = aggregate([v for v in verdicts if v not in late])
     for verdict in fate.told_by:
-        _support(verdict.old, new, made)
+        support(verdict.old, new, made)
     entering = new
     if fate.enters:
         over_by = [v.old for v in late if v.label == "REPLACE"]
@@ -221,16 +221,17 @@ def close(old: Engram, new: Engram, by: str, reason: str, standing: Standing, ma
     )
 
 
-def _support(old: Engram, new: Engram, made: Made) -> None:
+def support(old: Engram, new: Engram, made: Made) -> None:
+    """Propose that the turns of a new sentence say an old one again."""
     again = [source for source in new.sources if source not in old.sources]
     if again:
         ties = tuple(Link(source, "supports", old.id) for source in again)
         made.changes.append(Change("support", old.id, "said again", links=ties, sources=(*again, old.id)))
 
 
-def _is_over(new: Engram, old: Engram) -> str:
-    """Whether the new sentence says that the matter of the old is over, as a reason; "" if not."""
-    text, value = _bare(new), str(old.attrs.get("value", ""))
+def is_over(new: Engram, old: Engram) -> str:
+    """What in the new sentence says that the matter of the old is over, as a reason; "" if nothing does."""
+    text, value = bare(new), str(old.attrs.get("value", ""))
     for found in statements(text, str(new.attrs.get("subject", "")) or None):
         if found.subject.casefold() != _subject(old):
             return ""  # "Bruno no longer works there" says nothing of Anna
@@ -238,17 +239,17 @@ def _is_over(new: Engram, old: Engram) -> str:
         if same and not found.polarity:
             return f"{found.attribute} {value!r} has since ended"
     cue = _OVER.search(text)
-    if cue is None or _OVER.search(_bare(old)):
+    if cue is None or _OVER.search(bare(old)):
         return ""
     if any(name.casefold() not in old.text.casefold() for name in names(text[: cue.start()])):
         return ""
-    telling = _telling(value) or _telling(_bare(old)) - _telling(_subject(old))
-    if telling and telling <= _telling(text[: cue.start()] + " " + text[cue.end() :]):
+    matter = telling(value) or telling(bare(old)) - telling(_subject(old))
+    if matter and matter <= telling(text[: cue.start()] + " " + text[cue.end() :]):
         return f"{cue.group()!r} says that it is over"
     return ""
 
 
-def _apart(old: Engram, new: Engram) -> bool:
+def apart(old: Engram, new: Engram) -> bool:
     """Whether they are about two, neither of whom the other speaks of."""
     one, other = _subject(old), _subject(new)
     strangers = one not in new.text.casefold() and other not in old.text.casefold()
@@ -259,17 +260,17 @@ def _subject(engram: Engram) -> str:
     return str(engram.attrs.get("subject", "")).casefold()
 
 
-def _bare(engram: Engram) -> str:
+def bare(engram: Engram) -> str:
     """The text without the "Anna: " that a plain sentence begins with."""
     subject = str(engram.attrs.get("subject", ""))
     return engram.text.removeprefix(f"{subject}: ") if subject else engram.text
 
 
 def _plain(engram: Engram) -> Engram:
-    return engram.with_(text=_bare(engram))
+    return engram.with_(text=bare(engram))
 
 
-def _telling(text: str) -> frozenset[str]:
+def telling(text: str) -> frozenset[str]:
     """Stems of the words that say something."""
     return frozenset(t.key for t in words.tokens(text) if not {t.key, t.surface.lower()} & STOP_WORDS)
 

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from slowwave.models.base import Embedder, Vectors
+from slowwave.ops import words
 from slowwave.ops.extraction import Draft, as_fact
 from slowwave.ops.nearness import nearest
 from slowwave.ops.vocabulary import canonical
@@ -94,7 +95,7 @@ class Standing:
                 for engram, cosine, here in zip(self._made.values(), (rows @ vector).tolist(), seen, strict=True)
                 if here
             ]
-        good = [(self._now(engram), cosine) for engram, cosine in found if cosine >= least]
+        good = [(self.now(engram), cosine) for engram, cosine in found if cosine >= least]
         good = [(engram, cosine) for engram, cosine in good if self._counts(engram)]
         return sorted(good, key=lambda pair: (-pair[1], pair[0].at, pair[0].id))[:k]
 
@@ -104,8 +105,17 @@ class Standing:
             return []
         held = self.view.find_origin([sentence.origin]).get(sentence.origin, [])
         made = [engram for engram in self._made.values() if engram.origin == sentence.origin]
-        now = [self._now(engram) for engram in {engram.id: engram for engram in [*held, *made]}.values()]
+        now = [self.now(engram) for engram in {engram.id: engram for engram in [*held, *made]}.values()]
         return sorted(filter(self._counts, now), key=lambda engram: (engram.at, engram.id))
+
+    def with_words(self, terms: Sequence[str], k: int) -> list[Engram]:
+        """The k that hold these words, the latest of tonight first, then the store's best; [] for no words."""
+        if not terms:
+            return []
+        wanted = {words.stem(term) for term in terms}
+        fresh = [e for e in self._made.values() if wanted <= {token.key for token in words.tokens(e.text)}]
+        held = self.view.engrams([n for n, _ in self.view.lexical(list(terms), k, FACTS)])
+        return [one for one in map(self.now, [*reversed(fresh), *held.values()]) if self._counts(one)][:k]
 
     def candidates(self, sentence: Engram, vector: Vector | None, k: int, least: float) -> list[tuple[Engram, float]]:
         """What a new sentence is compared with: the latest of its slot whatever the cosine, and the k nearest.
@@ -120,7 +130,8 @@ class Standing:
     def _near(self, vector: Vector, k: int) -> dict[int, float]:
         return nearest(self.view, vector, k, FACTS)
 
-    def _now(self, engram: Engram) -> Engram:
+    def now(self, engram: Engram) -> Engram:
+        """The sentence as tonight has left it."""
         moment = self._until.get(engram.id)
         return engram if moment is None else engram.with_(until=moment)
 

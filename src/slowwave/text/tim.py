@@ -48,10 +48,7 @@ class ThinkInMemory(SentenceMemory):
     """
 
     name = "tim"
-    paper = (
-        "Think-in-Memory: Recalling and Post-thinking Enable LLMs with Long-Term Memory (Liu, Yang, Shen, Hu, Zhang, "
-        "Gu, Zhang 2023)"
-    )
+    paper = "Think-in-Memory: Recalling and Post-thinking Enable LLMs with Long-Term Memory (Liu et al. 2023)"
     operations = ("indexing", "retrieval", "updating", "forgetting", "consolidation")
     claim = (
         "Contextual coherence on Chinese GVD, rated by people, 0.428 (SiliconFriend) to 0.665 (second-hand); also "
