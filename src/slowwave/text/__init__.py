@@ -7,11 +7,19 @@ import difflib
 from slowwave.errors import InputError, NotFoundError
 from slowwave.text.base import TextSystem
 from slowwave.text.default import DefaultMemory
+from slowwave.text.dmm_gov import DmmGov
+from slowwave.text.keep_me_updated import KeepMeUpdated
 from slowwave.text.memos import MemOS
+from slowwave.text.theanine import Theanine
+from slowwave.text.tim import ThinkInMemory
 
 SYSTEMS: dict[str, type[TextSystem]] = {
     "default": DefaultMemory,
+    "dmm-gov": DmmGov,
+    "keep-me-updated": KeepMeUpdated,
     "memos": MemOS,
+    "theanine": Theanine,
+    "tim": ThinkInMemory,
 }
 
 
