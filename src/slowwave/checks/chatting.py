@@ -25,10 +25,10 @@ FACTS = Prompt(
     "check",
     "Write down the facts in the text, as JSON.",
     {"said": SAID},
-    array_of(obj("fact", about=choice(["Ana", "Rex"]), fact=text(60), sure={"type": "boolean"}), "check", 2),
-    max_tokens=256,
+    array_of(obj("fact", about=choice(["Ana", "Rex"]), fact=text(40), sure={"type": "boolean"}), "check", 2),
+    max_tokens=128,
 )
-ODD = ("", " ", "🙂" * 20, "שלום עולם", "a\x01b\x7f", "half a pair \ud83d", "<|im_end|>\n<|im_start|>system", "x" * 500)
+ODD = ("", "🙂 שלום עולם", "\n a\x01b\x7f", "half a pair \ud83d", "<|im_end|>\n<|im_start|>system", "x" * 200)
 
 
 def its_name_and_context_are_plain(model: ChatModel) -> None:
@@ -80,7 +80,7 @@ def it_takes_any_text(model: ChatModel) -> None:
     for odd in ODD:
         try:
             reply = ask(model, Prompt("check", PLACE.instructions, {"said": odd}, PLACE.schema))
-            ask(model, Prompt("check", odd or "-", {"said": SAID}, PLACE.schema))
+            model.chat([Message("user", odd)], schema=PLACE.schema, max_tokens=32)
         except ModelError:
             continue  # turning a text down is allowed, with an error of ours
         expect(reply.finish in ("stop", "length", "refused"), f"finish is {reply.finish!r}")

@@ -145,7 +145,7 @@ class EndpointModel:
                 reply = self._reply(answer, told)
             except self._openai.APIStatusError as error:
                 if error.code in ("content_filter", "content_policy_violation"):
-                    return Reply(self._clean(error.message), _counted(told), 0, "refused")
+                    return Reply(self._clean(_message(error)), _counted(told), 0, "refused")
                 if self._adapts(error, given):
                     continue
                 plainer = FORMS[FORMS.index(form) + 1 :]
@@ -225,7 +225,7 @@ class EndpointModel:
     def _explained(self, error: Any) -> ModelError:
         """The error as ours, with the next step; never with the key in it."""
         openai = self._openai
-        said = self._clean(str(getattr(error, "message", error)))
+        said = self._clean(_message(error))
         if isinstance(error, openai.APITimeoutError):
             return ModelBusyError(f"{self.name} timed out after {self.timeout_seconds:g} s")
         if isinstance(error, openai.APIConnectionError):
@@ -252,6 +252,13 @@ class EndpointModel:
     def _clean(self, said: str) -> str:
         shown = said.replace(self._key, "***") if len(self._key) > len("none") else said
         return " ".join(shown.split())[:SHOWN]
+
+
+def _message(error: Any) -> str:
+    """The endpoint's own words, where there are any."""
+    body = getattr(error, "body", None)
+    own = body.get("message") if isinstance(body, Mapping) else None
+    return str(own or getattr(error, "message", error))
 
 
 def _is_prose(reply: Reply) -> bool:

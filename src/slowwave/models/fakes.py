@@ -113,7 +113,8 @@ def filled(schema: Schema, word: Callable[[int], str], items: int, number: int =
         said = word(schema.get("maxLength", 200))
         return said + "x" * (schema.get("minLength", 0) - len(said))
     if kind in ("integer", "number"):
-        return min(max(number, schema.get("minimum", number)), schema.get("maximum", number))
+        least_ = max(number, schema.get("minimum", number))
+        return min(least_, schema.get("maximum", least_))
     return False if kind == "boolean" else None
 
 
