@@ -8,6 +8,7 @@ from slowwave.errors import InputError, NotFoundError
 from slowwave.text.base import TextSystem
 from slowwave.text.default import DefaultMemory
 from slowwave.text.dmm_gov import DmmGov
+from slowwave.text.hiagent import HiAgent
 from slowwave.text.keep_me_updated import KeepMeUpdated
 from slowwave.text.memos import MemOS
 from slowwave.text.theanine import Theanine
@@ -16,6 +17,7 @@ from slowwave.text.tim import ThinkInMemory
 SYSTEMS: dict[str, type[TextSystem]] = {
     "default": DefaultMemory,
     "dmm-gov": DmmGov,
+    "hiagent": HiAgent,
     "keep-me-updated": KeepMeUpdated,
     "memos": MemOS,
     "theanine": Theanine,

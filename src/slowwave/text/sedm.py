@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
+from functools import cache
 from typing import Any, Literal
 
 import numpy as np
@@ -25,6 +26,7 @@ from slowwave.store.ids import content_key, new_id
 from slowwave.text.base import Cue, Dream, Night
 from slowwave.text.plain import PlainMemory, unread
 
+Peers = Callable[[str], list[Run]]  # the runs of a task, looked up once a night
 LESSONS = ("note", "skill")
 THRESHOLD = 0.25  # least likeness of a hit, where the reader names no threshold
 WAITING = 1000  # runs that wait for their trials
@@ -131,13 +133,14 @@ class SEDM(PlainMemory):
         made, notes = Made(), list[str]()
         news = unread(night, lambda engram: run_of(engram) is not None)
         runs = [run for engram in news.values() if (run := run_of(engram)) is not None]
-        self._reweigh(night, runs, made)
+        peers = cache(lambda task: runs_of_task(night.view, task, night.embedder))
+        self._reweigh(night, runs, peers, made)
         waiting = [*night.since.state.get("waiting", ()), *(run.id for run in runs)]
         due = night.view.get(waiting[: self.most])
         done = 0
         for id_ in waiting[: self.most]:
             run = run_of(due[id_]) if id_ in due and due[id_].retired is None else None
-            if run is not None and not self._learn(night, run, made, notes):
+            if run is not None and not self._learn(night, run, peers, made, notes):
                 break
             done += 1
             night.progress("try", done, min(len(waiting), self.most))
@@ -148,7 +151,7 @@ class SEDM(PlainMemory):
         state = {"waiting": waiting[done:][-WAITING:]}
         return self.dream(night, made, Cursor(news.seen, state), list(dict.fromkeys(notes)))
 
-    def _learn(self, night: Night, run: Run, made: Made, notes: list[str]) -> bool:
+    def _learn(self, night: Night, run: Run, peers: Peers, made: Made, notes: list[str]) -> bool:
         """Draw a lesson from a run and put it on trial; False where the model was spent before that was done."""
         if night.llm is not None and night.llm.exhausted:
             return False
@@ -156,7 +159,7 @@ class SEDM(PlainMemory):
         name = f"lesson:{run.task[:200]}"
         if not lesson or self._known(night.view, run, lesson, name, made):
             return True
-        ruling, base, how = self._tried(night, run, lesson)
+        ruling, base, how = self._tried(night, run, lesson, peers)
         if how == "model" and night.llm is not None and night.llm.exhausted:
             return False
         notes.append(HOW[how])
@@ -187,7 +190,7 @@ class SEDM(PlainMemory):
         key = _content(lesson, name)
         return key in made.contents.values() or bool(view.find_content(run.engram.scope, [key]))
 
-    def _tried(self, night: Night, run: Run, lesson: str) -> tuple[Ruling, float, str]:
+    def _tried(self, night: Night, run: Run, lesson: str, peers: Peers) -> tuple[Ruling, float, str]:
         """(the ruling, the mean reward without the lesson, how it was come by)."""
         if self.replay is not None:
             how, (with_, without) = "replay", replayed(self.replay, run.task, lesson, range(self.seeds))
@@ -195,8 +198,7 @@ class SEDM(PlainMemory):
             how, with_ = "model", [tried_by_model(night.llm, run, lesson, seed) for seed in range(self.seeds)]
             without = [tried_by_model(night.llm, run, "", seed) for seed in range(self.seeds)]
         else:
-            how, peers = "observed", runs_of_task(night.view, run.task, night.embedder)
-            with_, without = with_and_without(peers, lesson)
+            how, (with_, without) = "observed", with_and_without(peers(run.task), lesson)
         return self.gate.judge(with_, without), _mean(without), how
 
     def _admit(self, night: Night, run: Run, engram: Engram, made: Made) -> None:
@@ -249,10 +251,9 @@ class SEDM(PlainMemory):
         same = [(old, cosine) for old, cosine in out if old.attrs.get("task") == engram.attrs["task"]]
         return sorted(same, key=lambda pair: (-pair[1], pair[0].id))
 
-    def _reweigh(self, night: Night, runs: Sequence[Run], made: Made) -> None:
+    def _reweigh(self, night: Night, runs: Sequence[Run], peers: Peers, made: Made) -> None:
         """Weigh the lessons that new runs were shown; demote what turned bad, promote and spread what is proven."""
         used: dict[str, list[Run]] = {}
-        base: dict[str, list[Trial]] = {}
         for run in runs:
             for id_ in run.memories:
                 used.setdefault(id_, []).append(run)
@@ -261,13 +262,10 @@ class SEDM(PlainMemory):
                 continue
             since = datetime.fromisoformat(str(lesson.attrs["weighed"]))
             mine = [run for run in used[id_] if run.when > since]
-            for task in {run.task for run in mine} - base.keys():
-                peers = runs_of_task(night.view, task, night.embedder)
-                base[task] = [peer.trial for peer in peers if not peer.memories]
-            utilities = [
-                run.trial.reward - (_mean(base[run.task]) if base[run.task] else float(lesson.attrs["base"]))
-                for run in mine
-            ]
+            utilities = []
+            for run in mine:
+                plain = [peer.trial for peer in peers(run.task) if not peer.memories]
+                utilities.append(run.trial.reward - (_mean(plain) if plain else float(lesson.attrs["base"])))
             if utilities:
                 self._weigh(night, lesson, mine, utilities, len(mine) / len(runs), made)
 
