@@ -64,12 +64,25 @@ def test_what_the_cited_turn_does_not_say_is_set_aside_with_its_reason():
     assert made.rejected[0].sources == ("e0", "e1")
 
 
-def test_a_sound_sentence_with_an_unsound_subject_or_attribute_is_kept_and_compared_with_nothing():
-    made = Made()
-    told = (["2"], "Ben", "boss", "Acme", "Ben works at Acme.")
-    [draft] = extract(TURNS_OF_ANA, model(told), made)
-    assert draft.text == "Ben works at Acme."
+def test_a_sound_sentence_with_an_unsound_subject_is_kept_and_compared_with_nothing():
+    turns = [said("I paint the sea on Sundays.", "Ben")]
+    told = (["1"], "Ana", "hobby", "paint the sea", "Ben paints the sea on Sundays.")
+    [draft] = extract(turns, model(told), Made(), around=["Ana"])
+    assert draft.text == "Ben paints the sea on Sundays."
     assert (draft.subject, draft.attribute, draft.value, draft.single) == ("", "", "", False)
+
+
+@pytest.mark.parametrize(
+    ("attribute", "fact", "why"),
+    [
+        ("car", "Ben's car is Acme.", "nothing in its sources speaks of car"),
+        ("job", "Ben's job is Acme.", "its source says it of Ben's employer"),
+    ],
+)
+def test_what_the_words_or_the_rules_read_otherwise_is_set_aside(attribute, fact, why):
+    made = Made()
+    assert extract(TURNS_OF_ANA, model((["2"], "Ben", attribute, "Acme", fact)), made) == []
+    assert made.rejected[0].reason == why
 
 
 def test_i_is_who_speaks():

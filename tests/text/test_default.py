@@ -103,6 +103,38 @@ def test_two_statements_that_differ_in_a_colour_are_a_change_and_two_events_are_
     assert ended == {"My favourite colour is red"}
 
 
+def test_what_one_said_of_themselves_ends_when_another_tells_of_the_change(memory):
+    memory.add("I live in Rome.", at="2023-01-01", speaker="Anna", session="a", **ANA)
+    memory.add(
+        "I live in Rome, and my sister Klara works at a bakery in Turin.", at="2023-01-02", speaker="Anna", **ANA
+    )
+    memory.add("Anna lives in Rome.", at="2023-01-03", speaker="Clara", session="b", **ANA)
+    memory.add("Anna moved to Oslo.", at="2023-06-01", speaker="Bruno", session="c", **ANA)
+    memory.sleep(**ANA)
+    ended = {engram.text for engram in memory.list(kinds=["episode"], limit=None, **ANA) if engram.until is not None}
+    assert ended == {"I live in Rome.", "Anna lives in Rome."}, "a turn that tells more stays as it is"
+    assert memory.search("Where does Anna live?", **ANA)[0].engram.attrs.get("value", "Oslo") == "Oslo"
+    first = memory.search("Where does Anna live now?", kinds=["episode"], **ANA)[0]
+    assert first.text == "Anna moved to Oslo."
+
+
+def test_a_fact_is_told_by_one_name_whatever_the_spelling(memory):
+    memory.add("My favorite color is red.", at="2023-01-01", speaker="Ana", session="a", **ANA)
+    memory.add("My favourite colour is blue.", at="2023-02-01", speaker="Ana", session="b", **ANA)
+    memory.sleep(**ANA)
+    facts = {fact.text: fact.until is None for fact in memory.list(kinds=["fact"], **ANA)}
+    assert facts == {"Ana's favourite colour is red": False, "Ana's favourite colour is blue": True}
+
+
+def test_of_three_values_the_last_stands_first_though_its_words_fit_least(memory):
+    memory.add("I sit in room 521.", at="2023-01-01", speaker="Anna", session="a", **ANA)
+    memory.add("I now sit in room 401.", at="2023-02-01", speaker="Anna", session="b", **ANA)
+    memory.add("Anna's office moved to room 877.", at="2023-05-01", speaker="Clara", session="c", **ANA)
+    memory.sleep(**ANA)
+    found = texts(memory.search("In which room does Anna sit now?", threshold=0, **ANA))
+    assert "877" in found[0]
+
+
 def test_a_repeat_is_folded_and_comes_back_with_undo(memory):
     memory.add("My sister's name is Anna", at="2023-01-01", speaker="Ana", session="a", **ANA)
     memory.add("My sister's name is Anna.", at="2023-02-01", speaker="Ana", session="b", **ANA)

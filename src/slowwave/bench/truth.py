@@ -41,10 +41,11 @@ def truths(stream: FactStream) -> dict[str, Truth]:
 
 
 def flips(stream: FactStream) -> dict[str, Flip]:
-    """Operation -> the truth made wrong: in one fact of those drawn, in one outcome of a prompt, in an answer's value.
+    """Operation -> the truth made wrong, in all that one reply says: every fact, every outcome, the answer's value.
 
-    A fact goes wrong in one of five ways: another value of the stream, another person, another attribute, left out, or
-    one that was never said. The wrong ones use the stream's own names and values, so that they are not plain to see.
+    So a fact is wrong with the oracle's probability, however many are asked for at once. It goes wrong in one of five
+    ways: another value of the stream, another person, another attribute, left out, or beside it one that was never
+    said. The wrong ones use the stream's own names and values, so that they are not plain to see.
     """
     known = Known(stream)
     return {
@@ -74,27 +75,26 @@ class Known:
         return {"items": [fact_of(id_, turn) for id_, turn in found if turn is not None and turn.label in SAID]}
 
     def wrong_facts(self, inputs: Mapping[str, Any], value: Any, chance: random.Random) -> Any:
-        """One of the facts made wrong; where there is none, one that nobody stated."""
-        items = [dict(item) for item in value["items"]]
+        """Each of the facts made wrong; where there is none, one that nobody stated."""
         turns = inputs["turns"]
-        if not items:
+        if not value["items"]:
             return {"items": [self._unsaid(chance.choice(turns)["id"], chance)] if turns else []}
-        place = chance.randrange(len(items))
-        item = items[place]
+        return {"items": [wrong for item in value["items"] for wrong in self._wrong(item, chance)]}
+
+    def _wrong(self, item: Mapping[str, Any], chance: random.Random) -> list[dict[str, Any]]:
+        said_in, subject, attribute, value = (item[name] for name in ("said_in", "subject", "attribute", "value"))
         way = chance.choice(("value", "person", "attribute", "left out", "never said"))
         if way == "left out":
-            del items[place]
-        elif way == "never said":
-            items.append(self._unsaid(item["said_in"][0], chance))
-        elif way == "value":
-            items[place] = told(item["said_in"], item["subject"], item["attribute"], self._value(item["value"], chance))
-        elif way == "person":
-            other = chance.choice([p for p in self._people() if p != item["subject"]] or [item["subject"]])
-            items[place] = told(item["said_in"], other, item["attribute"], item["value"])
-        else:
-            others = [named(attribute) for attribute in self._attributes() if named(attribute) != item["attribute"]]
-            items[place] = told(item["said_in"], item["subject"], chance.choice(others), item["value"])
-        return {"items": items}
+            return []
+        if way == "never said":
+            return [dict(item), self._unsaid(said_in[0], chance)]
+        if way == "value":
+            return [told(said_in, subject, attribute, self._value(value, chance))]
+        if way == "person":
+            other = chance.choice([p for p in self._people() if p != subject] or [subject])
+            return [told(said_in, other, attribute, value)]
+        others = [named(other) for other in self._attributes() if named(other) != attribute]
+        return [told(said_in, subject, chance.choice(others or [attribute]), value)]
 
     # -- outcomes
 
@@ -108,12 +108,13 @@ class Known:
         }
 
     def wrong_outcome(self, inputs: Mapping[str, Any], value: Any, chance: random.Random) -> Any:
-        """One of the outcomes made another."""
-        items = [dict(item) for item in value["items"]]
-        if items:
-            item = chance.choice(items)
-            item["outcome"] = chance.choice([other for other in OUTCOMES if other != item["outcome"]])
-        return {"items": items}
+        """Each of the outcomes made another."""
+        return {
+            "items": [
+                {"id": item["id"], "outcome": chance.choice([other for other in OUTCOMES if other != item["outcome"]])}
+                for item in value["items"]
+            ]
+        }
 
     def _outcome(self, old: Turn | None, new: Turn | None) -> str:
         if old is None or new is None or old.label not in SAID or new.label not in SAID:

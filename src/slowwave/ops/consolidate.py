@@ -100,8 +100,13 @@ def _supersede(old: Engram, new: Engram, reason: str, now: datetime) -> Change:
 
 
 def fact_origin(statement: Statement) -> str:
+    """The name under which facts about a statement's attribute of its subject are found again."""
+    return fact_name(statement.subject, statement.attribute)
+
+
+def fact_name(subject: str, attribute: str) -> str:
     """The name under which facts about one attribute of one subject are found again."""
-    return f"fact:{statement.subject.casefold()}|{statement.attribute.casefold()}"
+    return f"fact:{subject.casefold()}|{attribute.casefold()}"
 
 
 def read_facts(engram: Engram) -> list[Statement]:

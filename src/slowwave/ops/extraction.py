@@ -8,7 +8,7 @@ it becomes an engram when a system makes it one (`as_fact`). Subject, attribute 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -17,7 +17,7 @@ from slowwave.ops import words
 from slowwave.ops.consolidate import read_facts
 from slowwave.ops.grounding import Ground
 from slowwave.ops.made import Made
-from slowwave.ops.vocabulary import canonical, is_cued, is_single, offered
+from slowwave.ops.vocabulary import VOCABULARY, canonical, is_cued, is_single, offered, value_key
 from slowwave.records import Engram, Scope
 from slowwave.store.ids import new_id
 
@@ -193,28 +193,46 @@ def _checked(
         said = [episodes[n] for n in sorted({int(n) - 1 for n in item["said_in"]})]
         fact = " ".join(item["fact"].split())
         ground = Ground.of(said, voices)
-        reason = ground.lacks(fact) or ground.lacks_value(item["value"])
+        draft = _draft(item, fact, said)
+        reason = ground.lacks(fact) or ground.lacks_value(draft.value) or _misread(draft, said)
         if reason:
             made.reject(prompt, answer, reason, fact)
         elif fact.casefold() not in out:
-            out[fact.casefold()] = _draft(item, fact, said, ground)
+            unsound = ground.lacks_claim(draft.subject, draft.attribute, draft.value)
+            out[fact.casefold()] = _unnamed(draft) if unsound else draft
     order = {engram.id: place for place, engram in enumerate(episodes)}
     return sorted(out.values(), key=lambda draft: order[draft.sources[0]])
 
 
-def _draft(item: dict[str, Any], fact: str, said: Sequence[Engram], ground: Ground) -> Draft:
-    """The draft of a grounded statement; its subject, attribute and value only where they are grounded as well."""
-    at = max(engram.at for engram in said)
-    only = {engram.speaker for engram in said if engram.speaker}
+def _draft(item: dict[str, Any], fact: str, said: Sequence[Engram]) -> Draft:
+    """What a model proposed, its subject and attribute in their usual spelling."""
     subject = item["subject"].strip(" .")
-    if subject.casefold() in ("i", "me", "speaker", "the speaker") and len(only) == 1:
-        subject = only.pop()
-    attribute, value = canonical(item["attribute"]), item["value"].strip(" .")
-    claimed = not (ground.lacks_detail(subject) or ground.of_another(f"{subject}'s {attribute} is {value}."))
-    single = is_single(attribute)
-    if not claimed or (single and not is_cued(attribute, [engram.text for engram in said])):
-        return Draft(fact, ids_of(said), at, by="model")
-    return Draft(fact, ids_of(said), at, subject, attribute, value, single, "model")
+    voices = {engram.speaker for engram in said if engram.speaker}
+    if subject.casefold() in ("i", "me", "speaker", "the speaker") and len(voices) == 1:
+        subject = voices.pop()
+    attribute = canonical(item["attribute"])
+    at = max(engram.at for engram in said)
+    value = item["value"].strip(" .")
+    return Draft(fact, ids_of(said), at, subject, attribute, value, is_single(attribute), "model")
+
+
+def _unnamed(draft: Draft) -> Draft:
+    """The sentence alone, for it is sound where what it was said to be about is not."""
+    return replace(draft, subject="", attribute="", value="", single=False)
+
+
+def _misread(draft: Draft, said: Sequence[Engram]) -> str:
+    """Whether the words of the turns, or what rules read in them, stand against subject, attribute and value."""
+    if draft.single and not is_cued(draft.attribute, [engram.text for engram in said]):
+        return f"nothing in its sources speaks of {draft.attribute}"
+    for found in (found for engram in said for found in read_facts(engram)):
+        if value_key(found.value) != value_key(draft.value):
+            continue
+        named = found.attribute in VOCABULARY and draft.attribute in VOCABULARY
+        other = found.subject.casefold() != draft.subject.casefold()
+        if other or (named and found.attribute != draft.attribute):
+            return f"its source says it of {found.subject}'s {found.attribute}"
+    return ""
 
 
 def _stated(text_: str, covered: Sequence[tuple[int, int]]) -> list[str]:

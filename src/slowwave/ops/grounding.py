@@ -173,6 +173,10 @@ class Ground:
             return f"the value {value!r} is in none of its sources"
         return self.lacks_detail(value)
 
+    def lacks_claim(self, subject: str, attribute: str, value: str) -> str:
+        """What keeps "subject's attribute is value" from standing on this ground, its attribute aside."""
+        return self.lacks_detail(subject) or self.of_another(f"{subject}'s {attribute} is {value}.")
+
     def share(self, statement: str) -> float:
         """The share of the statement's telling words that the sources have, in [0, 1]; 1 where it has none."""
         telling = [stem for stem in _stems(statement) if stem not in _EMPTY]

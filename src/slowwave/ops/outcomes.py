@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from slowwave.models.llm import LLM, Answer, Prompt, choice, obj
-from slowwave.ops import words
 from slowwave.ops.compare import Comparison, compare
 from slowwave.ops.consolidate import read_facts
 from slowwave.ops.extraction import ids_of, shortened
@@ -24,7 +23,7 @@ from slowwave.ops.modality import is_unreal, tells_change
 from slowwave.ops.names import names
 from slowwave.ops.numbers import numbers
 from slowwave.ops.statements import statements
-from slowwave.ops.vocabulary import VOCABULARY, canonical, is_single
+from slowwave.ops.vocabulary import VOCABULARY, canonical, is_single, value_key
 from slowwave.records import Engram
 
 OUTCOMES = ("new", "restates", "refines", "supersedes", "contradicts", "unsure")
@@ -136,12 +135,6 @@ def slot_of(engram: Engram) -> Slot | None:
     if len(found) != 1 or not found[0].polarity or found[0].about_past:
         return None
     return Slot(found[0].subject.casefold(), canonical(found[0].attribute), found[0].value)
-
-
-def value_key(value: str) -> frozenset[str]:
-    """The words of a value that must agree for two values to be one."""
-    toks = words.tokens(value)
-    return frozenset(t.key for t in toks if t.kind not in ("article", "filler", "cue", "preposition", "be"))
 
 
 def _same_attribute(was: Slot, now: Slot) -> tuple[Comparison, bool]:

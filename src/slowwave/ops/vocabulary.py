@@ -45,13 +45,13 @@ _ONE = _table(
     "age | years old | old age turn year born birthday\n"
     "home | residence, place of residence, home city, city, current city, location, address city, living place, "
     "hometown now, lives in, where they live | live move home house flat apartment reside relocate base settle place "
-    "city town stay address room\n"
+    "city town stay address\n"
     "origin | hometown, home country, country of origin, place of origin, birthplace, comes from | from born grow "
     "grew come origin hometown country native\n"
     "employer | company, workplace, works for, works at, work place, organisation, organization, place of work | work "
     "job employ employer company firm join hire start office team boss colleague\n"
     "job | occupation, profession, job title, position, role, career, work as | work job occupation profession "
-    "position role career promote hire trade title am i'm is become train qualify start\n"
+    "position role career promote hire trade title become train qualify\n"
     "job status | employment status, work status | retire unemploy freelance self-employed work job lay\n"
     "boss | manager, supervisor, line manager, reports to | boss manager supervisor report lead head\n"
     "studies | major, field of study, course of study, subject of study | study major degree course university "
@@ -74,7 +74,7 @@ _ONE = _table(
     "email | e-mail, email address, e-mail address, mail address | email mail e-mail write reach address\n"
     "address | street address, home address, postal address | address street live move road house\n"
     "office | room, desk, seat, office room, room number, office location, workspace, desk location, office number | "
-    "office desk room seat sit work floor\n"
+    "office desk room seat sit floor\n"
     "car | vehicle, drives, automobile | car drive vehicle own ride auto truck buy bought\n"
     "rent | monthly rent, rent amount, housing cost, rent cost | rent pay cost flat month apartment\n"
     "salary | wage, income, pay | salary wage earn pay income make\n"
@@ -149,6 +149,12 @@ def cues_of(attribute: str) -> frozenset[str]:
     name = canonical(attribute)
     known = VOCABULARY.get(name)
     return known.cues if known is not None else frozenset(words.stem(word) for word in name.split())
+
+
+def value_key(value: str) -> frozenset[str]:
+    """The words of a value that must agree for two values to be one."""
+    toks = words.tokens(value)
+    return frozenset(t.key for t in toks if t.kind not in ("article", "filler", "cue", "preposition", "be"))
 
 
 def offered() -> str:

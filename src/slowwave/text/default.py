@@ -23,16 +23,20 @@ from slowwave.ops.calibration import (
 )
 from slowwave.ops.closeness import DAY, time_closeness
 from slowwave.ops.dates import TimeSpan, describe, find_event_times, find_times, resolve_event
+from slowwave.ops.disputes import tell_disputes
+from slowwave.ops.endings import end_told
 from slowwave.ops.fusion import Candidates, Weights, fuse, unite
 from slowwave.ops.made import Made
 from slowwave.ops.neighbours import adjacent, shape
 from slowwave.ops.query import GENERIC, QueryAnalysis, analyse, asks_nothing_else, choose_terms, speaker_match
+from slowwave.ops.succession import successors
 from slowwave.ops.words import spaced
 from slowwave.records import Engram, Hit, Hits
 from slowwave.store.base import Cursor, Index, Row, View, Want
 from slowwave.store.clock import EPOCH, from_micros, to_micros
 from slowwave.text.base import Cue, Dream, Night, TextSystem
 from slowwave.text.night import compare_all, digest, note_names, weaken, write_facts
+from slowwave.text.night_model import read_with_model
 
 # English whatever the locale, because the encoder and the stemmer are
 MONTHS = "January February March April May June July August September October November December".split()  # noqa: SIM905
@@ -146,6 +150,7 @@ class DefaultMemory(TextSystem):
         hits = [hit(rank, place) for rank, place in enumerate(kept)]
         if present:
             hits = _successors_first(view, hits, cue.want)[: cue.top_k]
+        hits = tell_disputes(view, hits, present)
         trace: dict[str, Any] = {"degraded": pool.degraded, "threshold": least}
         if cue.explain:
             trace |= {
@@ -253,10 +258,15 @@ class DefaultMemory(TextSystem):
             night.progress("read", len(episodes), len(episodes))
         compare_all(night, episodes, made)
         write_facts(night, [engram for _, engram in episodes], made)
+        notes: list[str] = []
+        state: dict[str, Any] = {**night.since.state, "open": open_}
+        if night.llm is not None:
+            state["model"] = read_with_model(night, night.llm, made, notes)
+        end_told(night.view, made, night.now)
         digest(night, episodes, open_, made)
         note_names(night, episodes, made)
         weaken(night, made)
-        return self.dream(night, made, Cursor(seen, {"open": open_}))
+        return self.dream(night, made, Cursor(seen, state), notes)
 
 
 def _share(counts: Iterable[int]) -> float:
@@ -270,7 +280,7 @@ def _successors_first(view: View, hits: Sequence[Hit], want: Want) -> list[Hit]:
     old = [hit.id for hit in hits if hit.engram.until is not None]
     if not old:
         return list(hits)
-    successor = {link.target: link.source for link in view.links(old, ("supersedes",)) if link.target in old}
+    successor = successors(view, old)
     present = {hit.id: hit for hit in hits}
     numbers = view.numbers([id_ for id_ in successor.values() if id_ not in present])
     wanted = view.rows(list(numbers.values()), want)
@@ -327,7 +337,7 @@ def _candidates(
     return Candidates(
         dense=np.array([dense.get(row.n, np.nan) for row in rows]),
         lexical=found,
-        speaker=np.array([speaker_match(row.speaker, asked) for row in rows]),
+        speaker=np.array([_told_of(row, asked) for row in rows]),
         time=np.zeros(len(rows)),
         session=np.array(session, dtype=np.int64),
         before=before,
@@ -335,6 +345,14 @@ def _candidates(
         words=np.array([s.words for s in shapes], dtype=np.int64),
         asks=np.array([s.asks for s in shapes], dtype=np.int64),
     )
+
+
+def _told_of(row: Row, asked: QueryAnalysis) -> float:
+    """1 where a turn was said by one whom the question speaks of, or a fact begins with them, whoever said it."""
+    if row.kind != "fact":
+        return speaker_match(row.speaker, asked)
+    begins = row.text.casefold()
+    return 1.0 if any(begins.startswith(name.casefold()) for name in asked.speakers) else 0.0
 
 
 def _recency(rows: Sequence[Row], cue: Cue, asked: QueryAnalysis) -> NDArray[np.float64]:
