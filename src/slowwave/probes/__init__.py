@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from slowwave.probes.base import Probe
 
-PLACES: dict[str, str] = {}
+PLACES: dict[str, str] = {
+    "function-tokens": "function_tokens:FunctionTokens",
+}
 
 
 class _Register(Mapping[str, "type[Probe]"]):

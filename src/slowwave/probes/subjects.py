@@ -85,6 +85,26 @@ def load(model: str | Path, attention: str = "sdpa") -> Subject:
     return Subject(path.stem or str(model), loaded, tokenizer, quantisation(path) if given else "")
 
 
+def untrained(subject: Subject, seed: int = 0) -> Subject:
+    """The same architecture before training: weights drawn anew, as its own rule draws them."""
+    import copy
+
+    import torch
+
+    from slowwave.probes.decoder import Decoder
+
+    with torch.random.fork_rng(), quiet():
+        torch.manual_seed(seed)
+        if isinstance(subject.model, Decoder):
+            twin: Any = Decoder(subject.model.config, seed)
+        else:
+            twin = type(subject.model)(copy.deepcopy(subject.model.config)).float()
+    twin.eval()
+    for parameter in twin.parameters():
+        parameter.requires_grad_(False)
+    return Subject(f"{subject.name}, untrained", twin, subject.tokenizer)
+
+
 def quantisation(path: Path) -> str:
     """The kinds of tensors in a GGUF file, commonest first: "Q8_0" or "Q4_K, Q6_K"."""
     from collections import Counter
