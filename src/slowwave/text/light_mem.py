@@ -17,8 +17,8 @@ from slowwave.ops.packing import estimate_tokens
 from slowwave.ops.query import analyse
 from slowwave.ops.segments import by_session, by_tokens, topic_cuts
 from slowwave.ops.succession import newest_first
+from slowwave.ops.time_windows import MOST_SHOWN, by_window, sum_up
 from slowwave.ops.update_queue import Pairs, Settling, facing, nearest_among, order, question, queues
-from slowwave.ops.windows import MOST_SHOWN, by_window, sum_up
 from slowwave.records import KINDS, Engram, Hit, Hits
 from slowwave.store.base import View, Want
 from slowwave.store.clock import to_micros
