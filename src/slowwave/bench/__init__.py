@@ -22,6 +22,8 @@ _PLACES = {
     "memorybank": "slowwave.bench.memorybank:MemoryBank",
     "sleep": "slowwave.bench.sleep:SleepCost",
     "factstream": "slowwave.bench.facts:Facts",
+    "systems": "slowwave.bench.systems:Systems",
+    "answers": "slowwave.bench.answers:Answers",
     "speed": "slowwave.bench.speed:Speed",
 }
 
