@@ -18,7 +18,7 @@ from slowwave.models.base import Embedder, Vectors
 from slowwave.models.llm import LLM, Answer, Prompt, obj, text
 from slowwave.ops import words
 from slowwave.ops.extraction import ids_of, turns
-from slowwave.ops.grounding import ungrounded
+from slowwave.ops.grounding import Ground
 from slowwave.ops.keyphrases import keyphrases
 from slowwave.ops.made import Made
 from slowwave.ops.packing import estimate_tokens
@@ -76,10 +76,11 @@ def digest(
     if not answer.ok:
         made.reject(prompt, answer, answer.problem)
         return rule
-    kept = grounded_sentences(answer.value["summary"], stretch, prompt, answer, made)
+    ground = Ground.of(stretch)
+    kept = grounded_sentences(answer.value["summary"], ground, prompt, answer, made)
     keywords = []
     for keyword in dict.fromkeys(answer.value["keywords"]):
-        reason = ungrounded(keyword, stretch)
+        reason = ground.lacks_value(keyword)
         if reason:
             made.reject(prompt, answer, reason, keyword)
         else:
@@ -94,11 +95,11 @@ def digest_prompt(stretch: Sequence[Engram]) -> Prompt:
     return Prompt("digest", INSTRUCTIONS, {"turns": turns(stretch)}, schema, ids_of(stretch), max_tokens=500)
 
 
-def grounded_sentences(said: str, sources: Sequence[Engram], prompt: Prompt, answer: Answer, made: Made) -> str:
-    """The sentences of a model's text that stay within their sources; the others are rejected one by one."""
+def grounded_sentences(said: str, ground: Ground, prompt: Prompt, answer: Answer, made: Made) -> str:
+    """The sentences of a model's text that stand on the ground of their sources; the others are rejected one by one."""
     kept = []
     for sentence in words.sentences(said):
-        reason = ungrounded(sentence, sources)
+        reason = ground.lacks(sentence)
         if reason:
             made.reject(prompt, answer, reason, sentence)
         else:

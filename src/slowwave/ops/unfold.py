@@ -28,19 +28,25 @@ def all_sources(engram: Engram) -> Sequence[str]:
     return engram.sources
 
 
+def always(engram: Engram) -> bool:
+    """Any record may be shown itself, unless a system says otherwise."""
+    return True
+
+
 def unfold(
     view: View,
     scores: Mapping[int, float],
     want: Want,
     stands_for: Callable[[Engram], Sequence[str]] = all_sources,
+    shown_alone: Callable[[Engram], bool] = always,
 ) -> dict[int, Pointed]:
     """Row number -> how a wanted record was found; each once, at the best score, however many units point to it.
 
-    scores      row number -> score of whatever a search found: turns, and units derived from them
-    stands_for  the ids that a unit's score goes to
+    scores  row number -> score of whatever a search found: turns, and units derived from them
+    others  see `said_by`
     """
     best: dict[int, Pointed] = {}
-    for via, ns in said_by(view, list(scores), want, stands_for).items():
+    for via, ns in said_by(view, list(scores), want, stands_for, shown_alone).items():
         for n in ns:
             pointed = Pointed(n, scores[via], via)
             held = best.get(n)
@@ -51,12 +57,17 @@ def unfold(
 
 
 def said_by(
-    view: View, ns: Sequence[int], want: Want, stands_for: Callable[[Engram], Sequence[str]] = all_sources
+    view: View,
+    ns: Sequence[int],
+    want: Want,
+    stands_for: Callable[[Engram], Sequence[str]] = all_sources,
+    shown_alone: Callable[[Engram], bool] = always,
 ) -> dict[int, tuple[int, ...]]:
     """For each of these rows the wanted records that it goes back to, in the order of its sources.
 
-    A record that goes back to nothing stands for itself; so does one none of whose sources is wanted or in view (they
-    were corrected or merged away). What stands for nothing that is wanted gets ().
+    stands_for   the ids of the records that a unit leads to; one that leads to none stands for itself
+    shown_alone  whether a unit stands for itself where none of those is wanted or in view (they were corrected, or
+                 forgotten); else it stands for nothing
     """
     engrams: dict[int, Engram] = {}
     below: dict[int, tuple[int, ...]] = {}
@@ -77,7 +88,8 @@ def said_by(
         if n not in known:
             known[n] = ()  # sources cannot run in a circle; should they, it ends here
             found = dict.fromkeys(leaf for source in below.get(n, ()) for leaf in leaves(source))
-            known[n] = tuple(found) or ((n,) if n in wanted else ())
+            alone = n in wanted and (not stands_for(engrams[n]) or shown_alone(engrams[n]))
+            known[n] = tuple(found) or ((n,) if alone else ())
         return known[n]
 
     return {n: leaves(n) for n in ns}

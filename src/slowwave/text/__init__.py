@@ -5,21 +5,27 @@ from __future__ import annotations
 import difflib
 
 from slowwave.errors import InputError, NotFoundError
+from slowwave.text.a_mem import AMem
 from slowwave.text.base import TextSystem
 from slowwave.text.default import DefaultMemory
 from slowwave.text.dmm_gov import DmmGov
 from slowwave.text.hiagent import HiAgent
 from slowwave.text.keep_me_updated import KeepMeUpdated
+from slowwave.text.memgas import MemGAS
 from slowwave.text.memos import MemOS
+from slowwave.text.structural_memory import StructuralMemory
 from slowwave.text.theanine import Theanine
 from slowwave.text.tim import ThinkInMemory
 
 SYSTEMS: dict[str, type[TextSystem]] = {
     "default": DefaultMemory,
+    "a-mem": AMem,
     "dmm-gov": DmmGov,
     "hiagent": HiAgent,
     "keep-me-updated": KeepMeUpdated,
+    "memgas": MemGAS,
     "memos": MemOS,
+    "structural-memory": StructuralMemory,
     "theanine": Theanine,
     "tim": ThinkInMemory,
 }
