@@ -154,4 +154,7 @@ def _lacks(ground: Ground, name: str, said: str) -> str:
 
 def unique(said: Sequence[str]) -> tuple[str, ...]:
     """Each once, whatever its case, in order."""
-    return tuple({one.casefold(): one for one in reversed(said)}.values())[::-1]
+    first: dict[str, str] = {}
+    for one in said:
+        first.setdefault(one.casefold(), one)
+    return tuple(first.values())

@@ -1,4 +1,4 @@
-"""A thought on what a search found, with which to search again: by a model, or the best find not thought of yet."""
+"""A thought on what a search found, with which to search again: by a model, or the phrases that the finds share."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ from collections.abc import Sequence
 
 from slowwave.models.llm import LLM, Prompt, obj, text
 from slowwave.ops.extraction import ids_of, turns
+from slowwave.ops.keyphrases import keyphrases
 from slowwave.records import Engram
 
-LONGEST = 300  # characters of a thought by rule
+PHRASES = 4  # of a thought by rule
+WIDER = 5  # finds that each round looks at beyond those of the round before
 SHOWN = 10  # records that a model is shown
 INSTRUCTIONS = (
     "You search a memory for the answer to a question. You get the question and what was found so far, as JSON data. "
@@ -17,13 +19,9 @@ INSTRUCTIONS = (
 )
 
 
-def by_rule(found: Sequence[Engram], used: set[str]) -> tuple[str, set[str]]:
-    """(the words of the first record that was not used yet, its id as the one used); ("", none) where all were."""
-    for engram in found:
-        if engram.id not in used:
-            said = f"{engram.speaker}: {engram.text}" if engram.speaker else engram.text
-            return said[:LONGEST], {engram.id}
-    return "", set()
+def by_rule(found: Sequence[Engram], round_: int) -> str:
+    """The phrases that tell most of the best finds; each round, counted from 0, looks at more of them."""
+    return ", ".join(keyphrases([engram.text for engram in found[: WIDER * (round_ + 1)]], PHRASES))
 
 
 def by_model(question: str, found: Sequence[Engram], llm: LLM) -> str:

@@ -146,6 +146,8 @@ def _goes_on(before: str, word: str, preposition: bool) -> bool:
     """Whether a word belongs to the verb that an auxiliary before it has begun."""
     if word in _NO_VERB:
         return False
+    if word in words.PREPOSITIONS:
+        return True  # "have been to"
     participle = word.endswith(("ed", "en", "wn", "one")) or word in words.PAST_FORMS
     if before in _BE:
         return participle or word.endswith("ing") or preposition  # "am thankful for"

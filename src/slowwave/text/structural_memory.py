@@ -59,7 +59,7 @@ class StructuralMemory(TurnMemory):
         "Units are made at night; a turn that no night has seen is searched as it stands. Budgets are in tokens, and a "
         "source turn counts once, so that short units do not fill the context with one fact. Units have ids of their "
         "own: equal texts of different turns do not collide. Without a model facts and summaries are extracts, triples "
-        "are read off the order of words, and the thought is the best unit not thought of yet."
+        "are read off the order of words, and a thought is the phrases that the finds share."
     )
     proof = "proofs/structural_memory.py"
 
@@ -142,21 +142,18 @@ class StructuralMemory(TurnMemory):
         """The best score of each unit over several searches, each with a thought on the best so far."""
         best = dict(list(first.items())[: self.top_t])
         level = _level(best)
-        used: set[str] = set()
-        for _ in range(self.num_turns - 1):
+        for again in range(self.num_turns - 1):
             order = sorted(best, key=lambda n: (-best[n], n))
             known |= view.engrams([n for n in order if n not in known], cue.want.as_of)
             found = [known[n] for n in order if n in known]
             text = by_model(cue.text, found, cue.llm) if cue.llm is not None else ""
-            if not text:
-                text, more = by_rule(found, used)
-                used |= more
+            text = text or by_rule(found, again)
             if not text:
                 break
             vector = embedder.embed([f"{cue.text} {text}"])[0]
-            again = dict(list(self._found(view, cue, vector, known).items())[: self.top_t])
-            shift = level - _level(again) if self.levelled else 0.0
-            best |= {n: max(best.get(n, -1.0), score + shift) for n, score in again.items()}
+            more = dict(list(self._found(view, cue, vector, known).items())[: self.top_t])
+            shift = level - _level(more) if self.levelled else 0.0
+            best |= {n: max(best.get(n, -1.0), score + shift) for n, score in more.items()}
         return best
 
     def _reranked(self, view: View, cue: Cue, units: Mapping[int, float], llm: LLM) -> dict[int, float]:
