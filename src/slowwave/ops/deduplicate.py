@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from slowwave.ops.compare import compare
 from slowwave.ops.dates import find_times
 from slowwave.ops.made import Made
+from slowwave.ops.words import tokens
 from slowwave.records import Change, Engram, Link
 from slowwave.store.base import View
 
@@ -39,8 +40,13 @@ def says_again(old: Engram, new: Engram, cosine: float, alike: float = ALIKE) ->
     """
     if cosine < alike or old.speaker != new.speaker or old.kind != new.kind or old.until is not None:
         return ""
+    if not same_occasion(old, new):
+        return ""
     verdict = compare(old.text, new.text, cosine)
-    return verdict.reason if verdict.outcome == "restates" and same_occasion(old, new) else ""
+    if verdict.outcome == "restates":
+        return verdict.reason
+    same = [token.key for token in tokens(old.text)] == [token.key for token in tokens(new.text)]
+    return "word for word the same" if same else ""  # small talk, which `compare` holds to state nothing
 
 
 def same_occasion(old: Engram, new: Engram) -> bool:

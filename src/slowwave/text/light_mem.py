@@ -139,12 +139,13 @@ class LightMem(PlainMemory):
     def _buffers(self, night: Night, episodes: Mapping[int, Engram]) -> list[list[Engram]]:
         """The turns in stretches of whole topics that fit the short-term buffer, first recorded first."""
         number = {engram.id: n for n, engram in episodes.items()}
+        share = 1.0 if night.llm is None else self.compression
         out: list[list[Engram]] = []
         for session in by_session(list(episodes.values())):
             stored = night.view.vectors([number[engram.id] for engram in session])
             rows = [stored[number[engram.id]] for engram in session if number[engram.id] in stored]
             cuts = topic_cuts(np.stack(rows)) if len(rows) == len(session) else []
-            out += by_tokens(session, self.buffer_tokens, lambda engram: estimate_tokens(engram.text), cuts)
+            out += by_tokens(session, self.buffer_tokens, lambda e: round(share * estimate_tokens(e.text)) + 1, cuts)
         return sorted(out, key=lambda buffer: min(number[engram.id] for engram in buffer))
 
     def _extract(self, work: _Work, buffer: Sequence[Engram]) -> bool:
