@@ -13,7 +13,7 @@ from datetime import datetime
 from typing import Any
 
 from slowwave.models.llm import LLM, Prompt, choice, obj, text
-from slowwave.ops.annotation import MOST_TAGS, Annotation
+from slowwave.ops.annotation import MOST_TAGS, Annotation, lacks_tag
 from slowwave.ops.grounding import Ground
 from slowwave.ops.made import Made
 from slowwave.records import Engram
@@ -158,15 +158,20 @@ def _ask(new: Note, near: Sequence[tuple[Note, float]], llm: LLM, made: Made, re
                 out.append(one)
         return out
 
+    held = {tag for note in [new, *(note for note, _ in near)] for tag in note.annotation.tags}
+
+    def lacks(tag: str) -> str:
+        return lacks_tag(tag, ground, held)
+
     chosen = [near[int(id_) - 1] for id_ in dict.fromkeys(answer.value["links"])]
     new.ties += [(note.turn.id, cosine) for note, cosine in chosen]
     if not rewriting:
         return True
     others = [id_ for note, _ in near for id_ in _origins(note)]
-    new.annotation = new.annotation.with_tags(kept(answer.value["tags"], ground.lacks_detail), others)
+    new.annotation = new.annotation.with_tags(kept(answer.value["tags"], lacks), others)
     for item in answer.value["updates"]:
         note = near[int(item["id"]) - 1][0]
-        tags, context = kept(item["tags"], ground.lacks_detail), kept([item["context"]], ground.lacks)
+        tags, context = kept(item["tags"], lacks), kept([item["context"]], ground.lacks)
         rests_on = tuple(id_ for id_ in [*_origins(new), *others] if id_ != note.turn.id)
         if context and context[0] != note.annotation.context:
             note.annotation = note.annotation.with_context(context[0], rests_on)
