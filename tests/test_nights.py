@@ -13,7 +13,7 @@ import pytest
 
 from asking import Asking, echoing
 from slowwave import Memory, Scope
-from slowwave.errors import ConflictError, InputError, NotFoundError, StoreBusyError, StoreReadOnlyError
+from slowwave.errors import ConflictError, InputError, LeaseHeldError, NotFoundError, StoreReadOnlyError
 from slowwave.models.fakes import FakeChat, fake_garbage
 from slowwave.models.llm import LLM
 from slowwave.store import sqlite_leases
@@ -270,7 +270,7 @@ def test_who_sleeps_is_named_and_nothing_is_asked(open_memory: Open) -> None:
     memory.add("tea is fine", run_id="r", **U)
     with Holding(memory.store, Scope(**U, run_id="r"), "sleep"):
         for scope in ({**U}, {**U, "run_id": "r"}, {"run_id": "r"}):
-            with pytest.raises(StoreBusyError, match=r"process \d+ on .* run_id=r"):
+            with pytest.raises(LeaseHeldError, match=r"process \d+ on .* run_id=r"):
                 memory.sleep(**scope)
         assert memory.sleep(run_id="other", **U).op is None
         assert len(memory.sleep(dry_run=True, **U)) == 1

@@ -1,23 +1,24 @@
 """Every exception that slowwave raises. Each says what was asked, what was found, and what to do next.
 
-    SlowwaveError
-    ├── InputError(ValueError)        what was given cannot be used
-    │   ├── ScopeError                no scope, or one that is not well formed
-    │   ├── FilterError               a filter that does not parse
-    │   └── FormatError               a file to import that is not in the format it was said to be in
-    ├── NotFoundError(KeyError)       no such record, operation or system in this scope
-    ├── ConflictError                 an undo or an edit that later changes stand against
-    ├── StoreError                    the file under the memory
-    │   ├── StoreCorruptError         not a database, or damaged
-    │   ├── StoreReadOnlyError        opened or mounted read-only
-    │   ├── StoreFullError            no room left; nothing was written
-    │   ├── StoreBusyError            another process held the file for longer than `timeout_seconds`
-    │   └── SchemaError               made by a newer slowwave
-    ├── ModelError                    an embedder or a language model
-    │   ├── ModelMissingError         the model's files are not where they were said to be
-    │   ├── ModelBusyError            it timed out, refused for now, or cannot be reached: trying again may help
-    │   └── ModelMismatchError        the store holds vectors of another model
-    └── ExtraMissingError(ImportError)  an optional package is not installed
+SlowwaveError
+├── InputError(ValueError)        what was given cannot be used
+│   ├── ScopeError                no scope, or one that is not well formed
+│   ├── FilterError               a filter that does not parse
+│   └── FormatError               a file to import that is not in the format it was said to be in
+├── NotFoundError(KeyError)       no such record, operation or system in this scope
+├── ConflictError                 an undo or an edit that later changes stand against
+├── StoreError                    the file under the memory
+│   ├── StoreCorruptError         not a database, or damaged
+│   ├── StoreReadOnlyError        opened or mounted read-only
+│   ├── StoreFullError            no room left; nothing was written
+│   ├── StoreBusyError            another process held the file for longer than `timeout_seconds`
+│   │   └── LeaseHeldError        somebody sleeps on records of this scope already
+│   └── SchemaError               made by a newer slowwave
+├── ModelError                    an embedder or a language model
+│   ├── ModelMissingError         the model's files are not where they were said to be
+│   ├── ModelBusyError            it timed out, refused for now, or cannot be reached: trying again may help
+│   └── ModelMismatchError        the store holds vectors of another model
+└── ExtraMissingError(ImportError)  an optional package is not installed
 """
 
 from __future__ import annotations
@@ -72,6 +73,10 @@ class StoreFullError(StoreError):
 
 class StoreBusyError(StoreError):
     """Another process held the write lock for longer than `timeout_seconds`."""
+
+
+class LeaseHeldError(StoreBusyError):
+    """Somebody works on records of this scope already, such as sleeps on them; the message names who."""
 
 
 class SchemaError(StoreError):

@@ -412,7 +412,7 @@ class Memory:
 
         dry_run  propose only; the report is the same diff
         since    look again at everything recorded from that moment on, instead of since the last sleep
-        raises   StoreBusyError, naming who it is, if somebody sleeps on records of this scope already
+        raises   LeaseHeldError, naming who it is, if somebody sleeps on records of this scope already
 
         What a model has answered is kept until its sources are erased: a night that was killed pays for nothing twice.
         """

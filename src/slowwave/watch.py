@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from slowwave.errors import ConflictError, InputError, ModelBusyError, StoreBusyError, StoreFullError
+from slowwave.errors import ConflictError, InputError, LeaseHeldError, ModelBusyError, StoreBusyError, StoreFullError
 from slowwave.ops.due import Plan, plan_of
 from slowwave.records import SCOPE_FIELDS, Report, Scope, scope_of
 
@@ -96,6 +96,7 @@ class Watch:
         self._ending = threading.Event()
         self._fatal: Exception | None = None
         self._budget_of: date | None = None
+        self._asleep = 0.0  # seconds of this look that went into nights
         self._thread = threading.Thread(target=self._run, name="slowwave-watch", daemon=True)
 
     # -- for its owner
@@ -149,46 +150,49 @@ class Watch:
 
     def look(self) -> float:
         """Look at every scope once, and sleep where a night is due; seconds until one should look again."""
-        began = time.monotonic()
+        began, self._asleep = time.monotonic(), 0.0
         for scope in self.scopes():
             if self._ending.is_set():
                 break
             self._look_at(scope, self._standing.setdefault(scope, _Standing()))
-        spent, idle = time.monotonic() - began, self.plan.idle_seconds
-        return max(LOOK_SECONDS if idle is None else min(LOOK_SECONDS, idle / 2), 0.1, 10 * spent)
+        looked, idle = time.monotonic() - began - self._asleep, self.plan.idle_seconds
+        return max(LOOK_SECONDS if idle is None else min(LOOK_SECONDS, idle / 2), 0.1, 10 * looked)
 
     def _look_at(self, scope: Scope, standing: _Standing) -> None:
         now = self.memory.clock().astimezone(self.memory.zone)  # `hours` are the zone's
         if standing.until is not None and now < standing.until:
             self.state = f"{scope}: left alone for {(standing.until - now).total_seconds():.0f} s"
             return
-        fresh = self._due(scope, standing, now)
-        if fresh is None:
+        if not self._is_due(scope, standing, now):
             return
+        before = self._cursor(scope)
+        began = time.monotonic()
         try:
             self._sleep(scope, now)
+        except LeaseHeldError as error:  # somebody was first, a moment ago
+            self.state = f"{scope}: {error}"
+            return
         except PASSING as error:
-            if self._taken(scope):
-                return
             standing.leave_alone(now)
             self._trouble(scope, error)
             return
+        finally:
+            self._asleep += time.monotonic() - began
         standing.last = now
-        if 0 < fresh <= self._fresh(scope):
+        if self.plan.new_records and self._cursor(scope) == before:
             standing.leave_alone(now)  # a budget is spent or a model gone: the next night would get nowhere either
         else:
             standing.went_well()
 
-    def _due(self, scope: Scope, standing: _Standing, now: datetime) -> int | None:
-        """How many fresh records a night that is due now would find; None where none is."""
+    def _is_due(self, scope: Scope, standing: _Standing, now: datetime) -> bool:
         pulse = self.memory.store.view(scope).pulse(self.memory.system.name, COUNTED)
         if why := self.plan.against(pulse, now, standing.last):
             self.state = f"{scope}: {why}"
-            return None
-        return None if self._taken(scope) else pulse.fresh
+        return not why and not self._taken(scope)
 
-    def _fresh(self, scope: Scope) -> int:
-        return self.memory.store.view(scope).pulse(self.memory.system.name, COUNTED).fresh
+    def _cursor(self, scope: Scope) -> int:
+        """How far nights have looked."""
+        return self.memory.store.view(scope).cursor(self.memory.system.name).last
 
     def _taken(self, scope: Scope) -> bool:
         """Whether somebody sleeps on records of the scope now."""

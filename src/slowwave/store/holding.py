@@ -9,7 +9,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from types import TracebackType
 
-from slowwave.errors import ConflictError, StoreBusyError, StoreError
+from slowwave.errors import ConflictError, LeaseHeldError, StoreError
 from slowwave.records import Scope
 from slowwave.store.base import Lease, Store
 
@@ -17,7 +17,7 @@ SECONDS = 60.0  # for which a lease holds without a sign of life; there are four
 
 
 class Holding:
-    """A lease on a scope within a `with`: StoreBusyError if somebody has it, renewed until the end.
+    """A lease on a scope within a `with`: LeaseHeldError if somebody has it, renewed until the end.
 
     name     what it is for, such as "sleep"
     seconds  after which another may take it over, if this process stands still
@@ -60,7 +60,7 @@ class Holding:
         holder = f"process {os.getpid()} on {platform.node() or 'this machine'}"
         self._lease = self.store.take_lease(self.scope, self.name, holder, self.seconds)
         if self._lease is None:
-            raise StoreBusyError(self._taken())
+            raise LeaseHeldError(self._taken())
         self._beat.start()
         return self
 
