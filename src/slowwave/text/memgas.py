@@ -135,12 +135,13 @@ class MemGAS(TurnMemory):
         own = {**near.scores, **cosines(view, near.vector, [n for n in said.values() if n not in near.scores])}
         shown = view.rows([*said.values(), *found], cue.want)
         rank, share = self._standing(sessions, said)
+        # What no night has seen belongs to no session yet, and must not wait behind those that do.
+        usual = sum(share.values()) / len(share) if share else 0.0
         if self.blend is None:
-            # What no night has seen belongs to no session yet, and must not wait behind those that do.
             score = {n: own.get(n, 0.0) for n in shown}
             order = sorted(shown, key=lambda n: (rank.get(n, 0) // self.top_sessions, -score[n], n))
         else:
-            score = {n: (own.get(n, 0.0) + self.blend * share.get(n, 0.0)) / (1 + self.blend) for n in shown}
+            score = {n: (own.get(n, 0.0) + self.blend * share.get(n, usual)) / (1 + self.blend) for n in shown}
             order = sorted(shown, key=lambda n: (-score[n], n))
         if cue.llm is not None:
             order = self._filtered(view, cue, order, cue.llm)
@@ -203,7 +204,8 @@ class MemGAS(TurnMemory):
         read = unread(night)
         rows = {engram.id: n for n, engram in read.items()}
         new = New(int(night.since.state.get("sessions", 0)))
-        groups = list(sittings(list(untold(night.view, read, lambda unit: bool(granularity_of(unit))).values())))
+        fresh = untold(night.view, read, lambda unit: bool(granularity_of(unit)))
+        groups = sorted(sittings(list(fresh.values())), key=lambda group: min(rows[turn.id] for turn in group))
         left: list[int] = []
         for done, group in enumerate(groups):
             if night.llm is not None and night.llm.exhausted:
