@@ -46,7 +46,7 @@ class Buckets:
 
     >>> table = Buckets(rotations(dim=2, buckets=4, tables=2))
     >>> table.extend(np.array([[1, 0], [0, 1]], dtype=np.float32))
-    >>> table.candidates(np.array([1, 0.01], dtype=np.float32)).tolist()
+    >>> table.candidates(np.array([1, 0.01], dtype=np.float32), most=1).tolist()
     [0]
     """
 
