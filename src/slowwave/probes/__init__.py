@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
 PLACES: dict[str, str] = {
     "function-tokens": "function_tokens:FunctionTokens",
+    "geometry": "geometry:Geometry",
 }
 
 
