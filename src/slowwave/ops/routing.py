@@ -2,8 +2,8 @@
 
 A question for an overview ("what did we talk about", "how has ... been", "sum up") is one for the gist. HippoMM lets a
 model rate its own confidence in the quick answer; such ratings are not calibrated. Here the retrieval margin decides:
-how far the best event stands above the first that is not returned. On LoCoMo it tells events that hold the evidence
-from others with an area under the curve of 0.74, the raw score with 0.57 (proofs/hippomm.py).
+how far the best event stands above the first that is not returned (measured in proofs/hippomm.py: it tells events that
+hold the evidence from others far better than their bare score does).
 """
 
 from __future__ import annotations

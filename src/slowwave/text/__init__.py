@@ -9,8 +9,11 @@ from slowwave.text.a_mem import AMem
 from slowwave.text.base import TextSystem
 from slowwave.text.default import DefaultMemory
 from slowwave.text.dmm_gov import DmmGov
+from slowwave.text.hema import Hema
 from slowwave.text.hiagent import HiAgent
+from slowwave.text.hippomm import HippoMM
 from slowwave.text.keep_me_updated import KeepMeUpdated
+from slowwave.text.light_mem import LightMem
 from slowwave.text.memgas import MemGAS
 from slowwave.text.memos import MemOS
 from slowwave.text.structural_memory import StructuralMemory
@@ -21,8 +24,11 @@ SYSTEMS: dict[str, type[TextSystem]] = {
     "default": DefaultMemory,
     "a-mem": AMem,
     "dmm-gov": DmmGov,
+    "hema": Hema,
     "hiagent": HiAgent,
+    "hippomm": HippoMM,
     "keep-me-updated": KeepMeUpdated,
+    "light-mem": LightMem,
     "memgas": MemGAS,
     "memos": MemOS,
     "structural-memory": StructuralMemory,

@@ -46,7 +46,8 @@ class HippoMM(PlainMemory):
     gist        weight of a turn's event beside the turn itself
     window      turns around one that is found
     fade        what each step away keeps of its score; 1 takes whole windows, as the paper does
-    margin      from which the gist alone answers an overview question
+    margin      of the best event over the first not returned, from which gists alone answer an overview question;
+                those are shown that lie no further below the best
     """
 
     name = "hippomm"
@@ -104,16 +105,21 @@ class HippoMM(PlainMemory):
             (self._widened(view, cue, said), "close in meaning, or beside what is"),
             (gists, "the gist of an event"),
         ]
-        if way == "gist":
-            parts = parts[1:] if gists and stands_out >= self.margin else parts[::-1]
+        if way == "gist" and gists and stands_out >= self.margin:
+            best = max(gists.values())
+            gists = {n: score for n, score in gists.items() if score >= best - self.margin}
+            parts = [(gists, "the gist of an event, which stands out")]
+        elif way == "gist":
+            parts = parts[::-1]
         return self._hits(view, cue, parts, {"degraded": [], "route": way, "margin": round(stands_out, 4)})
 
     def _look(self, view: View, cue: Cue, vector: Vector) -> tuple[dict[int, float], dict[int, float]]:
         """(events by the mean of their turns, turns by themselves and by their event): row number -> likeness."""
         times = find_times(cue.text, cue.now)
-        said_then = self._within(view, times, _of(cue.want, SAID))
+        turns = replace(cue.want, kinds=SAID)  # events are found by their turns, whatever is to be shown
+        said_then = self._within(view, times, turns)
         events_then = self._within(view, times, Want(kinds=EVENTS, as_of=cue.want.as_of))
-        said = nearest(view, vector, max(self.candidates, cue.top_k), _of(cue.want, SAID), said_then)
+        said = nearest(view, vector, max(self.candidates, cue.top_k), turns, said_then)
         found = nearest(view, vector, self.events, Want(kinds=EVENTS, as_of=cue.want.as_of), events_then)
         members = self._members(view, list(said), list(found))
         rows = view.vectors(list(dict.fromkeys(n for inside in members.values() for n in inside)))
