@@ -15,7 +15,7 @@ from slowwave.ops.compare import compare
 from slowwave.ops.dates import find_times
 from slowwave.ops.made import Made
 from slowwave.ops.statements import Statement, statements
-from slowwave.ops.vocabulary import canonical
+from slowwave.ops.vocabulary import canonical, value_key
 from slowwave.records import Change, Engram, Link
 from slowwave.store.ids import new_id
 
@@ -159,7 +159,8 @@ def note_fact(
             _settle(same, held, made, now)
         return
     current = [fact for fact in held if fact.until is None] if said.single_valued else []
-    later = min((fact.at for fact in current if fact.at > engram.at), default=None)
+    following = min((fact for fact in current if fact.at > engram.at), key=lambda fact: fact.at, default=None)
+    later = following.at if following else None
     fact = Engram(
         id=new_id(),
         kind="fact",
@@ -180,7 +181,8 @@ def note_fact(
         origin=fact_origin(said),
         half_life_days=half_life_days,
     )
-    made.add(fact, "add", f"{engram.speaker or 'it'} said so on {engram.at:%Y-%m-%d}")
+    links = [Link(following.id, "supersedes", fact.id)] if following else []
+    made.add(fact, "add", f"{engram.speaker or 'it'} said so on {engram.at:%Y-%m-%d}", links)
     if said.single_valued:
         _settle(fact, held, made, now)
     held.append(fact)
@@ -195,8 +197,8 @@ def _settle(fact: Engram, held: list[Engram], made: Made, now: datetime) -> None
             held[held.index(old)] = old.with_(until=fact.at)
 
 
-def _key(value: str) -> str:
-    return " ".join(re.findall(r"\w+", value.casefold()))
+def _key(value: str) -> frozenset[str]:
+    return value_key(value) or frozenset(re.findall(r"\w+", value.casefold()))
 
 
 def fade(due: Sequence[Engram], now: datetime) -> list[Change]:

@@ -79,6 +79,10 @@ def _ended(made: Made) -> dict[str, tuple[str, datetime]]:
     for change in made.changes:
         if change.verb == "supersede" and change.fields.get("until") is not None and change.links:
             out[change.id] = (change.links[0].source, change.fields["until"])
+        elif change.engram is not None and change.engram.until is not None:  # it had ended before it was read
+            later = next((tie.source for tie in change.links if tie.relation == "supersedes"), None)
+            if later is not None and later != change.id:
+                out[change.id] = (later, change.engram.until)
     return out
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from slowwave.ops.words import straight
+from slowwave.ops.words import PAST_FORMS, straight
 
 _UNREAL = re.compile(
     r"\b(?:if|would|could|might|should|maybe|perhaps|possibly|wish(?:es|ed)?|hop(?:e|es|ed|ing)|imagin\w+|suppos\w+|"
@@ -24,11 +24,17 @@ _CHANGE = re.compile(
     r"from now on|finally)\b",
     re.I,
 )
+_HAPPENED = re.compile(rf"\b(?:{'|'.join(sorted(PAST_FORMS))}|\w{{2,}}ed)\b", re.I)
 
 
 def is_unreal(text: str) -> bool:
     """Whether a clause speaks of what is asked, wished, planned, tried, guessed or recommended, not of what is."""
     return _UNREAL.search(straight(text)) is not None
+
+
+def is_state(text: str) -> bool:
+    """Whether a text may tell how things stand: stated as so, and of the present, or of a change to it."""
+    return not is_unreal(text) and (_HAPPENED.search(straight(text)) is None or tells_change(text))
 
 
 def tells_change(text: str) -> bool:

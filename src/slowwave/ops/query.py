@@ -51,6 +51,7 @@ _WHEN = re.compile(
 )
 _PAST = re.compile(
     r"\b(?:used to|previously|former(?:ly)?|before|in the past|back then|original(?:ly)?|at first|earlier|history"
+    r"|from first to last|over (?:time|the years)|so far|one after (?:another|the other)"
     r"|in the beginning|at (?:that|the) time|ever|changed?)\b"
     r"|\b(?:was|were|did)\b[^?]*\b(?:until|back|ago)\b"
     r"|\bold (?:job|address|number|home|house|phone|email|car|name)\b",

@@ -112,6 +112,7 @@ _MANY = _table(
     "reason | cause, motivation |\n",
     False,
 )
+ASIDE = frozenset(words.stem(w) for w in ("month", "profession"))
 VOCABULARY: dict[str, Attribute] = {**_ONE, **_MANY}
 SPELLINGS = (("favorite", "favourite"), ("color", "colour"), ("fave", "favourite"), ("e-mail", "email"))
 _IDLE = re.compile(
@@ -152,9 +153,9 @@ def cues_of(attribute: str) -> frozenset[str]:
 
 
 def value_key(value: str) -> frozenset[str]:
-    """The words of a value that must agree for two values to be one."""
-    toks = words.tokens(value)
-    return frozenset(t.key for t in toks if t.kind not in ("article", "filler", "cue", "preposition", "be"))
+    """The words of a value that must agree for two values to be one; "a month" and "by profession" stand aside."""
+    idle = ("article", "filler", "cue", "preposition", "be")
+    return frozenset(t.key for t in words.tokens(value) if t.kind not in idle and t.key not in ASIDE)
 
 
 def offered() -> str:

@@ -29,6 +29,7 @@ from slowwave.ops.fusion import Candidates, Weights, fuse, unite
 from slowwave.ops.made import Made
 from slowwave.ops.neighbours import adjacent, shape
 from slowwave.ops.query import GENERIC, QueryAnalysis, analyse, asks_nothing_else, choose_terms, speaker_match
+from slowwave.ops.slots import asked_facts, overtaking
 from slowwave.ops.succession import successors
 from slowwave.ops.words import spaced
 from slowwave.records import Engram, Hit, Hits
@@ -44,6 +45,7 @@ MONTHS = "January February March April May June July August September October No
 Vector = NDArray[np.float32]
 GATHERED = ("summary", "note")
 PAGE = 2048  # records read at once by a night
+KNOWN = 2.0  # what a fact gains where the question asks for it by subject and attribute
 SUPERSEDED = 1.5  # what a superseded record loses where the question is about the present
 FADED = 0.15  # what each halving of its strength costs a record
 DIALOGUE = 2  # voices up to which a scope is a dialogue
@@ -58,6 +60,8 @@ class _Pool:
     """The candidates of one search, and what is known of the whole scope.
 
     rows    one a candidate, in the order of the arrays in `candidates`
+    known   row numbers of the facts that the question asks for by subject and attribute
+    later   of these, those that a later turn may have overtaken, and that turn
     """
 
     rows: Sequence[Row]
@@ -69,6 +73,8 @@ class _Pool:
     frequency: Mapping[str, int]
     beside: Set[str]
     degraded: Sequence[str]
+    known: Set[int]
+    later: Mapping[int, int]
     dense: int
     lexical: int
     timely: int
@@ -127,12 +133,15 @@ class DefaultMemory(TextSystem):
         fused = fuse(pool.candidates, pool.mean, pool.std, weights)
         present = not (cue.want.at or cue.want.as_of or asked.wants_past or times)
         extra = {
+            "known": np.array([KNOWN * (row.n in pool.known and not (present and row.until)) for row in pool.rows]),
             "superseded": np.array([-SUPERSEDED if present and row.until is not None else 0.0 for row in pool.rows]),
             "strength": np.array([FADED * math.log2(row.strength) for row in pool.rows]),
             "recent": _recency(pool.rows, cue, asked),
             "gathered": np.array([-self.gathered if row.kind in GATHERED else 0.0 for row in pool.rows]),
         }
         ranked = fused.score + sum(extra.values())
+        if present:
+            _later_first(ranked, pool)
         order = [int(place) for place in np.argsort(-ranked, kind="stable")]
         bearing = self._bearing(view, pool, asked, order)
         if only_time and pool.candidates.time.max(initial=0.0) >= 1.0:
@@ -201,13 +210,22 @@ class DefaultMemory(TextSystem):
         terms = choose_terms(asked.terms, frequency, records)
         lexical = dict(view.lexical(terms, most, cue.want))
         timely = [n for span in times for n in view.during(*time_range(span), most, cue.want)]
-        found = unite(list(dense), list(lexical), timely)
+        facts = view.find_origin(asked_facts(asked.text, [*asked.speakers, *asked.names]))
+        asked_for = {fact.id: fact for many in facts.values() for fact in many}
+        numbers = view.numbers(list(asked_for))
+        known = set(numbers.values())
+        found = unite(list(dense), list(lexical), timely, sorted(known))
         rows = view.rows(found, cue.want)
         around = view.neighbours(list(rows.values()), 1)
         rows |= view.rows([n for n in around.values() if n not in rows], cue.want)
         timely_words = {word.lower() for span in times for word in span.text.split()}
         beside = GENERIC | timely_words | {value.casefold() for value in view.scope.to_dict().values()}
         offered = (len(dense), len(lexical), len(timely))
+        later = {
+            numbers[id_]: row.n
+            for id_, fact in asked_for.items()
+            if id_ in numbers and fact.until is None and (row := overtaking(fact, rows.values())) is not None
+        }
         if vector is not None:
             dense |= view.cosines(vector, [n for n in rows if n not in dense])
         chosen = list(rows.values())
@@ -220,7 +238,9 @@ class DefaultMemory(TextSystem):
                 [spoken.get(row.n, []) for row in chosen],
             )
             candidates = replace(candidates, time=closeness)
-        return _Pool(chosen, candidates, mean, std, vector, records, frequency, beside, degraded, *offered)
+        return _Pool(
+            chosen, candidates, mean, std, vector, records, frequency, beside, degraded, known, later, *offered
+        )
 
     def _bearing(self, view: View, pool: _Pool, asked: QueryAnalysis, order: Sequence[int]) -> float:
         """The probability that the memory holds something on the question; see `ops/calibration.py`."""
@@ -347,6 +367,14 @@ def _candidates(
     )
 
 
+def _later_first(ranked: NDArray[np.float64], pool: _Pool) -> None:
+    """A turn that may have overtaken a fact goes right above it."""
+    place = {row.n: at for at, row in enumerate(pool.rows)}
+    for fact, turn in pool.later.items():
+        if fact in place and turn in place:
+            ranked[place[turn]] = max(ranked[place[turn]], ranked[place[fact]] + 0.01)
+
+
 def _told_of(row: Row, asked: QueryAnalysis) -> float:
     """1 where a turn was said by one whom the question speaks of, or a fact begins with them, whoever said it."""
     if row.kind != "fact":
@@ -372,6 +400,8 @@ def _why(channels: Mapping[str, float], asked: QueryAnalysis, times: Sequence[Ti
         parts.append("shares words with the question")
     if channels.get("around", 0) > 0.7:
         parts.append("next to turns that fit")
+    if channels.get("known", 0) > 0:
+        parts.append("the fact that is asked for")
     if channels.get("speaker", 0) > 0:
         parts.append(f"said by {' or '.join(asked.speakers)}")
     if channels.get("time", 0) > 0.5 and times:

@@ -30,10 +30,7 @@ def read_with_model(night: Night, llm: LLM, made: Made, notes: list[str]) -> dic
     """
     turns = _unread(night)
     folded = {change.id for change in made.changes if change.verb == "merge"}
-    order = sorted(
-        (engram for engram in turns.values() if engram.id not in folded),
-        key=lambda engram: (str(engram.scope), engram.session or "", engram.at, engram.id),
-    )
+    order = _by_session(engram for engram in turns.values() if engram.id not in folded)
     voices = night.view.speakers(50)
     settling = Settling(night.view, made, night.now, float(night.params.get("half_life_days", 30.0)), llm)
     left: list[Engram] = []
@@ -48,6 +45,15 @@ def read_with_model(night: Night, llm: LLM, made: Made, notes: list[str]) -> dic
     if left:
         notes.append(f"the model stopped: {llm.exhausted}; {len(left)} turns are left for the next night")
     return _remembered(night, turns, left)
+
+
+def _by_session(turns: Iterable[Engram]) -> list[Engram]:
+    """Turns a session at a time, the sessions and what is in them in the order of time."""
+    sessions: dict[tuple[str, str], list[Engram]] = {}
+    for engram in turns:
+        sessions.setdefault((str(engram.scope), engram.session or ""), []).append(engram)
+    parts = [sorted(part, key=lambda engram: (engram.at, engram.id)) for part in sessions.values()]
+    return [engram for part in sorted(parts, key=lambda part: (part[0].at, part[0].id)) for engram in part]
 
 
 def _unread(night: Night) -> dict[int, Engram]:
