@@ -215,9 +215,12 @@ class LightMem(PlainMemory):
         self, view: View, fresh: Sequence[Engram], vectors: Vectors
     ) -> tuple[dict[str, Engram], dict[str, Pairs]]:
         """The entries there are about, by id, and for each fresh one those near it with their cosines."""
-        stored = [nearest(view, row, self.candidates, Want(kinds=("fact",))) for row in vectors]
+        # Of any kind, and more of them: to ask for one kind alone would read the numbers of all that there are.
+        stored = [nearest(view, row, 3 * self.candidates, Want()) for row in vectors]
         found = view.engrams(list({n: None for near in stored for n in near}))
-        held = {n: e for n, e in found.items() if e.until is None and e.attrs.get("by") == self.name}
+        held = {
+            n: e for n, e in found.items() if e.kind == "fact" and e.until is None and e.attrs.get("by") == self.name
+        }
         out: dict[str, Pairs] = {}
         for place, among in enumerate(nearest_among(vectors, self.candidates)):
             near = {held[n].id: cosine for n, cosine in stored[place].items() if n in held}
@@ -252,10 +255,11 @@ class LightMem(PlainMemory):
         assert work.night.embedder is not None
         rows = self.embed(own, work.night.embedder)
         centre = rows.mean(axis=0) / max(float(np.linalg.norm(rows.mean(axis=0))), 1e-9)
-        near = nearest(work.night.view, centre, self.seeds + len(own), Want(kinds=("fact",)))
+        near = nearest(work.night.view, centre, 3 * (self.seeds + len(own)), Want())
         inside = {engram.id for engram in own}
         found = work.night.view.engrams(list(near))
         return [found[n] for n in near if found[n].id not in inside and self._current(found[n], work)][: self.seeds]
 
     def _current(self, engram: Engram, work: _Work) -> bool:
-        return engram.until is None and engram.attrs.get("by") == self.name and engram.id not in work.gone
+        ours = engram.kind == "fact" and engram.attrs.get("by") == self.name
+        return ours and engram.until is None and engram.id not in work.gone
