@@ -159,7 +159,7 @@ class MemGAS(TurnMemory):
         by_kind = {name: found for name, found in by_kind.items() if found}
         if not by_kind:
             return []
-        weights = route({name: list(found.values()) for name, found in by_kind.items()}, self.temp, self.router)
+        weights = self.weights({name: list(found.values()) for name, found in by_kind.items()})
         score = {id_: max(0.0, weights[name] * s) for name, found in by_kind.items() for id_, s in found.items()}
         if self.walk:
             score = self._walked(view, score)
@@ -170,6 +170,10 @@ class MemGAS(TurnMemory):
                 total[session_of(node)] = total.get(session_of(node), 0.0) + score[node.id]
                 shown.setdefault(session_of(node), node)
         return [(shown[key], total[key]) for key in sorted(total, key=lambda key: (-total[key], shown[key].at, key))]
+
+    def weights(self, similarities: Mapping[str, Sequence[float]]) -> dict[str, float]:
+        """What each granularity counts for in one question."""
+        return route(similarities, self.temp, self.router)
 
     def _walked(self, view: View, score: Mapping[str, float]) -> dict[str, float]:
         """Personalised PageRank from the best seeds, over the links around them."""
