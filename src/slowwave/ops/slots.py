@@ -14,12 +14,13 @@ from functools import lru_cache
 from slowwave.ops import words
 from slowwave.ops.consolidate import fact_name
 from slowwave.ops.modality import is_state
-from slowwave.ops.vocabulary import SPELLINGS, VOCABULARY, cues_of, value_key
+from slowwave.ops.vocabulary import SPELLINGS, VOCABULARY, cues_of, other_names, value_key
 from slowwave.records import Engram
 from slowwave.store.base import Row
 from slowwave.store.clock import to_micros
 
 SHARED = 3  # attributes that may have a word in common for it to tell anything: "like" goes with every favourite
+_FIRST_PERSON = re.compile(r"\b(?:I|(?i:my|me|mine|we|our))\b")
 MOST = 4  # attributes that one question may ask for
 
 
@@ -33,8 +34,9 @@ def attributes_in(question: str) -> list[str]:
     """The attributes that a question speaks of: by name ("phone number"), else by telling words ("live", "sit")."""
     said = " ".join(re.findall(r"\w+", question.casefold()))
     for other, usual in SPELLINGS:
-        said = re.sub(rf"\b{other}\b", usual, said)
-    named = [name for form, name in _forms() if re.search(rf"\b{form}\b", said)]
+        said = said.replace(other, usual)
+    pattern, names = _forms()
+    named = [names[form] for form in pattern.findall(said)]
     if named:
         longest = max(len(VOCABULARY[name].name.split()) for name in named)
         return list(dict.fromkeys(n for n in named if len(VOCABULARY[n].name.split()) == longest))[:MOST]
@@ -52,11 +54,13 @@ def overtaking(fact: Engram, rows: Iterable[Row]) -> Row | None:
     subject, attribute = str(fact.attrs.get("subject", "")), str(fact.attrs.get("attribute", ""))
     value = value_key(str(fact.attrs.get("value", "")))
     cues, since = cues_of(attribute), to_micros(fact.at)
+    speaks = re.compile("|".join(map(re.escape, sorted(cues))) or r"(?!)", re.I).search
+    name = re.compile(rf"\b{re.escape(subject)}\b", re.I).search
     for row in rows:
         if row.kind != "episode" or row.at <= since or row.until is not None or (newest and row.at < newest.at):
             continue
-        low = row.text.casefold()
-        if not any(cue in low for cue in cues) or not _is_of(row, low, subject.casefold()):
+        own = (row.speaker or "").casefold() == subject.casefold() and _FIRST_PERSON.search(row.text)
+        if not speaks(row.text) or not (own or name(row.text)):
             continue
         said = {token.key for token in words.tokens(row.text)}
         if said & cues and not value <= said and is_state(row.text):
@@ -64,22 +68,12 @@ def overtaking(fact: Engram, rows: Iterable[Row]) -> Row | None:
     return newest
 
 
-def _is_of(row: Row, low: str, subject: str) -> bool:
-    if re.search(rf"\b{re.escape(subject)}\b", low):
-        return True
-    return (row.speaker or "").casefold() == subject and re.search(r"\b(?:i|my|me|mine|we|our)\b", low) is not None
-
-
 @lru_cache(maxsize=1)
-def _forms() -> tuple[tuple[str, str], ...]:
-    """(name or other name, attribute), the longest first; of single-valued attributes, and plain nouns alone."""
-    forms = [
-        (re.escape(form), attribute.name)
-        for attribute in VOCABULARY.values()
-        if attribute.cues
-        for form in {attribute.name, *attribute.also}
-    ]
-    return tuple(sorted(forms, key=lambda pair: (-len(pair[0]), pair[0])))
+def _forms() -> tuple[re.Pattern[str], dict[str, str]]:
+    """A pattern of all names of attributes that have telling words, the longest first, and the attribute of each."""
+    names = {form: name for form, name in other_names().items() if VOCABULARY[name].cues}
+    forms = sorted(names, key=lambda form: (-len(form), form))
+    return re.compile(rf"\b(?:{'|'.join(map(re.escape, forms))})\b"), names
 
 
 @lru_cache(maxsize=1)

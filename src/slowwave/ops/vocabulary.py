@@ -125,7 +125,7 @@ def canonical(attribute: str) -> str:
     said = _IDLE.sub("", re.sub(r"[\s_]+", " ", attribute.casefold()).strip(" .:"))
     for other, usual in SPELLINGS:
         said = re.sub(rf"\b{other}\b", usual, said)
-    return _names().get(said, said)
+    return other_names().get(said, said)
 
 
 def is_single(attribute: str) -> bool:
@@ -164,6 +164,7 @@ def offered() -> str:
 
 
 @lru_cache(maxsize=1)
-def _names() -> dict[str, str]:
+def other_names() -> dict[str, str]:
+    """Whatever an attribute may be called -> its one name."""
     out = {other: attribute.name for attribute in VOCABULARY.values() for other in attribute.also}
     return out | {name: name for name in VOCABULARY}
