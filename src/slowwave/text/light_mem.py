@@ -218,9 +218,7 @@ class LightMem(PlainMemory):
         # Of any kind, and more of them: to ask for one kind alone would read the numbers of all that there are.
         stored = [nearest(view, row, 3 * self.candidates, Want()) for row in vectors]
         found = view.engrams(list({n: None for near in stored for n in near}))
-        held = {
-            n: e for n, e in found.items() if e.kind == "fact" and e.until is None and e.attrs.get("by") == self.name
-        }
+        held = {n: engram for n, engram in found.items() if self._ours(engram)}
         out: dict[str, Pairs] = {}
         for place, among in enumerate(nearest_among(vectors, self.candidates)):
             near = {held[n].id: cosine for n, cosine in stored[place].items() if n in held}
@@ -261,5 +259,8 @@ class LightMem(PlainMemory):
         return [found[n] for n in near if found[n].id not in inside and self._current(found[n], work)][: self.seeds]
 
     def _current(self, engram: Engram, work: _Work) -> bool:
-        ours = engram.kind == "fact" and engram.attrs.get("by") == self.name
-        return ours and engram.until is None and engram.id not in work.gone
+        return self._ours(engram) and engram.id not in work.gone
+
+    def _ours(self, engram: Engram) -> bool:
+        """Whether it is an entry that still holds."""
+        return engram.kind == "fact" and engram.until is None and engram.attrs.get("by") == self.name
