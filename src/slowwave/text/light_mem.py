@@ -16,6 +16,7 @@ from slowwave.ops.nearness import alike, nearest
 from slowwave.ops.packing import estimate_tokens
 from slowwave.ops.query import analyse
 from slowwave.ops.segments import by_session, by_tokens, topic_cuts
+from slowwave.ops.standing import Once
 from slowwave.ops.succession import newest_first
 from slowwave.ops.time_windows import MOST_SHOWN, by_window, sum_up
 from slowwave.ops.update_queue import Pairs, Settling, facing, nearest_among, order, question, queues
@@ -120,6 +121,8 @@ class LightMem(PlainMemory):
     # -- sleep
 
     def sleep(self, night: Night) -> Dream:
+        if night.embedder is not None:
+            night = replace(night, embedder=Once(night.embedder))
         read = unread(night)
         work = _Work(night, Made())
         number = {engram.id: n for n, engram in read.items()}
