@@ -5,8 +5,8 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from replying import Replying
 
+from replying import Replying
 from slowwave import Memory
 from slowwave.ops.packing import estimate_tokens
 from slowwave.text.hiagent import HiAgent

@@ -262,10 +262,7 @@ class SEDM(PlainMemory):
                 continue
             since = datetime.fromisoformat(str(lesson.attrs["weighed"]))
             mine = [run for run in used[id_] if run.when > since]
-            utilities = []
-            for run in mine:
-                plain = [peer.trial for peer in peers(run.task) if not peer.memories]
-                utilities.append(run.trial.reward - (_mean(plain) if plain else float(lesson.attrs["base"])))
+            utilities = [run.trial.reward - _base(lesson, peers(run.task)) for run in mine]
             if utilities:
                 self._weigh(night, lesson, mine, utilities, len(mine) / len(runs), made)
 
@@ -349,6 +346,16 @@ def _spelt(engram: Engram) -> Engram:
     """A run, or a lesson, with its task in words, so that the task finds it."""
     task = engram.attrs.get("task")
     return engram.with_(text=f"{task}\n{engram.text}") if isinstance(task, str) else engram
+
+
+def _base(lesson: Engram, peers: Sequence[Run]) -> float:
+    """What a task brings without the lesson: runs that were shown nothing, and the trials without it as so many more.
+
+    A base of two runs alone that both failed would call every later failure no loss.
+    """
+    plain = [peer.trial.reward for peer in peers if not peer.memories]
+    tried = int(lesson.attrs["admission"]["trials"]) if "admission" in lesson.attrs else 1
+    return (sum(plain) + tried * float(lesson.attrs["base"])) / (len(plain) + tried)
 
 
 def _mean(trials: Sequence[Trial]) -> float:
