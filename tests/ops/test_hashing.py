@@ -84,9 +84,10 @@ def test_which_rows_lie_together_is_what_the_tables_give_back() -> None:
     index.extend(rows)
     for probes in (1, 3):
         for query in rows[:10]:
-            alike = np.flatnonzero(together(query, rows, planes, probes))
+            mine = codes(query[None], planes, probes)[0]
+            alike = np.flatnonzero(together(mine, codes(rows, planes)[:, :, 0]))
             assert alike.tolist() == sorted(index.candidates(query, probes).tolist())
-    assert together(rows[0], rows[:0], planes).tolist() == []
+    assert together(mine, codes(rows[:0], planes)[:, :, 0]).tolist() == []
 
 
 def test_equal_seeds_turn_alike_and_bad_sizes_are_named() -> None:

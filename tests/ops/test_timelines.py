@@ -144,3 +144,12 @@ def test_an_answer_gets_what_the_seed_changed_to_before_the_seed() -> None:
     ]
     timeline = timelines([records[1].id], links, by_id(records), {})[0]
     assert [engram.text for engram in outward(timeline)] == ["fact 3", "fact 2", "fact 1", "fact 0", "fact 4"]
+
+
+def test_what_another_timeline_has_told_is_not_told_twice() -> None:
+    timeline = told_of(3)
+    rows = told(timeline, above={timeline.ids[1]}).splitlines()
+    assert rows[1] == f"  changed to: [2024-01-31 to 2024-03-01] (fact) as above ({timeline.ids[1]})"
+    assert [row for n, row in enumerate(rows) if n != 1] == [
+        row for n, row in enumerate(told(timeline).splitlines()) if n != 1
+    ]

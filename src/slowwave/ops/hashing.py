@@ -35,10 +35,11 @@ def rotations(dim: int, buckets: int, tables: int, seed: int = 0) -> Vectors:
 
 def codes(vectors: Vectors, planes: Vectors, probes: int = 1) -> Codes:
     """(n, dim) vectors -> (n, tables, probes) buckets, the likeliest first; there are no more probes than buckets."""
-    turned = np.einsum("nd,tdh->nth", np.asarray(vectors, dtype=np.float32), planes)
+    turned = np.matmul(np.asarray(vectors, dtype=np.float32)[None], planes).transpose(1, 0, 2)
     both = np.concatenate([turned, -turned], axis=2)
-    order = np.argsort(-both, axis=2, kind="stable")[:, :, :probes]
-    return np.asarray(order, dtype=np.int64)
+    if probes == 1:
+        return np.asarray(both.argmax(axis=2)[:, :, None], dtype=np.int64)
+    return np.asarray(np.argsort(-both, axis=2, kind="stable")[:, :, :probes], dtype=np.int64)
 
 
 class Buckets:
@@ -77,15 +78,13 @@ class Buckets:
         return found[np.argsort(-votes[found], kind="stable")][:most]
 
 
-def together(vector: Vectors, rows: Vectors, planes: Vectors, probes: int = 1) -> NDArray[np.bool_]:
-    """Which of the rows lie in one of the buckets that the vector looks into: what a table would have given back.
+def together(mine: Codes, theirs: Codes) -> NDArray[np.bool_]:
+    """Which rows lie in one of the buckets that a vector looks into: what a table would have given back.
 
-    vector  (dim,); rows  (n, dim); returns  (n,)
+    mine    (tables, probes) of the vector
+    theirs  (n, tables), each row's own buckets
+    returns (n,)
     """
-    if not len(rows):
-        return np.zeros(0, dtype=bool)
-    mine = codes(vector[None], planes, probes)[0]  # (tables, probes)
-    theirs = codes(rows, planes)[:, :, 0]  # (n, tables)
     return np.asarray((theirs[:, :, None] == mine[None]).any(axis=(1, 2)))
 
 

@@ -53,7 +53,9 @@ _BECAUSE = re.compile(
     r"\b(?:because(?: of)?|due to|owing to|on account of|thanks to|as a result of)\s+(?P<why>[^.;!?]+)", re.I
 )
 _THEREFORE = re.compile(
-    r"^\W*(?:so|therefore|thus|hence|as a result|that(?:'s| is) why|because of (?:that|this))\b", re.I
+    r"^\W*(?:so(?=,|\s(?:i|we|he|she|they|now)\b)|therefore|thus|hence|as a result|that(?:'s| is) why"
+    r"|because of (?:that|this))\b",
+    re.I,
 )
 _HINDERED = re.compile(
     r"\b(?:could(?:n't| not)|can(?:'t|not)|was(?:n't| not) able|unable|prevented|(?:kept|stopped) \w+ from|fell through"
@@ -185,8 +187,9 @@ def _by_words(older: Engram, newer: Engram, cosine: float) -> tuple[Relation, st
         return "Cause", "the later one says that it follows"
     for cue, relation in ((_HINDERED, "HinderedBy"), (_FELT, "React"), (_WANTED, "Want")):
         told = cue.search(newer.text)
-        if told and shared - telling(told.group()):
-            return relation, f"{told.group()!r}, and both speak of {_some(shared)}"  # type: ignore[return-value]
+        both = shared - telling(told.group()) if told else frozenset()
+        if told and (len(both) >= 2 or (both and cosine >= ALIKE)):
+            return relation, f"{told.group()!r}, and both speak of {_some(both)}"  # type: ignore[return-value]
     slot = older.origin is not None and older.origin == newer.origin
     if slot and older.until is not None:
         return "None", "it had changed before, and is tied to what it changed to"

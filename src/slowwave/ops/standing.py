@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -55,13 +56,15 @@ class Standing:
         self.ended = ended
         self._made: dict[str, Engram] = {}
         self._rows: list[Vector] = []
+        self._marks: list[Any] = []
         self._until: dict[str, datetime] = {}
 
-    def add(self, sentence: Engram, vector: Vector | None) -> None:
-        """Tonight wrote this one down."""
+    def add(self, sentence: Engram, vector: Vector | None, mark: Any = None) -> None:
+        """Tonight wrote this one down; `mark` is what `nearest` hands to `fresh`."""
         self._made[sentence.id] = sentence
         if vector is not None:
             self._rows.append(vector)
+            self._marks.append(mark)
 
     def end(self, id_: str, moment: datetime) -> None:
         """Tonight found that this one holds until then."""
@@ -77,19 +80,19 @@ class Standing:
         k: int,
         least: float = -1.0,
         stored: Stored | None = None,
-        fresh: Callable[[Vectors], NDArray[np.bool_]] | None = None,
+        fresh: Callable[[Sequence[Any]], NDArray[np.bool_]] | None = None,
     ) -> list[tuple[Engram, float]]:
         """The k nearest with at least this cosine, best first; of equals the older.
 
         stored  which rows of the store are looked at, with their cosines; None looks at all
-        fresh   which of tonight's rows are; None looks at all
+        fresh   which of tonight's are, by their marks; None looks at all
         """
         room = k + len(self._until) + 8  # some of the nearest may have ended
         held = (stored or self._near)(vector, room)
         found = [(engram, held[n]) for n, engram in self.view.engrams(list(held)).items()]
         if self._rows:
             rows = np.stack(self._rows)
-            seen = np.ones(len(rows), dtype=bool) if fresh is None else fresh(rows)
+            seen = np.ones(len(rows), dtype=bool) if fresh is None else fresh(self._marks)
             found += [
                 (engram, cosine)
                 for engram, cosine, here in zip(self._made.values(), (rows @ vector).tolist(), seen, strict=True)

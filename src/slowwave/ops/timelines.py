@@ -11,7 +11,7 @@ Source: Ong et al. 2025, "THEANINE", whose code walks every way and samples one.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from slowwave.ops.graph import around
@@ -93,60 +93,58 @@ def timelines(
     bearing: Mapping[str, float],
     length: int = 8,
     width: int = 8,
+    most: int | None = None,
 ) -> list[Timeline]:
-    """One timeline a seed, best seeds first: of its ways the best that no seed before it has taken.
+    """One timeline a seed, best seeds first; a seed that an earlier timeline tells of needs none of its own.
 
-    seeds    ids, best first; a seed that is in an earlier timeline, and all of whose ways are taken, gets none
+    seeds    ids, best first
     engrams  the records that may be on a way; others are not walked through
     bearing  id -> how much a record bears on the question, in [0, 1]; 0 where it is not given
     length   records on either side of the seed
     width    ways that are kept at each step of a walk
+    most     timelines in all
     """
     back, on = steps(links, engrams)
     order = [engram.id for engram in sorted(engrams.values(), key=_order)]
     later = {id_: place for place, id_ in enumerate(order)}
     earlier = {id_: -place for place, id_ in enumerate(order)}
-    taken: set[frozenset[str]] = set()
     shown: set[str] = set()
     out: list[Timeline] = []
-    for seed in dict.fromkeys(seeds):
-        if seed not in engrams:
+    for seed in seeds:
+        if seed not in engrams or seed in shown or len(out) == most:
             continue
         pasts = _walk(seed, back, bearing, earlier, length, width)
         futures = _walk(seed, on, bearing, later, length, width)
-        found = [(_score(seed, past, future, bearing), past, future) for past in pasts for future in futures]
-        found.sort(key=lambda way: -way[0])
-        for score, past, future in found:
-            ids = frozenset([seed, *(step.on for step in (*past, *future))])
-            if ids in taken or (ids <= shown and seed in shown):
-                continue
-            taken.add(ids)
-            shown |= ids
-            out.append(_joined(seed, past, future, engrams, score))
-            break
+        ways = [(_score(seed, past, future, bearing), past, future) for past in pasts for future in futures]
+        score, past, future = max(ways, key=lambda way: way[0])
+        out.append(_joined(seed, past, future, engrams, score))
+        shown.update(out[-1].ids)
     return out
 
 
-def told(timeline: Timeline, first: int = 0) -> str:
+def told(timeline: Timeline, first: int = 0, above: Collection[str] = ()) -> str:
     """A timeline as lines for a prompt, oldest first: each with its dates, and how it follows from the one before.
 
     first  place from which it is told
+    above  ids of what another timeline has told already: of these the date and the id are enough
     """
     lines = []
     for place in range(first, len(timeline.engrams)):
-        relation = timeline.relations[place]
-        lead = f"{STEPS[relation][1]}: " if relation and place > first else ""
-        lines.append(f"{'  ' if lead else ''}{lead}{line(timeline.engrams[place])}")
+        relation, engram = timeline.relations[place], timeline.engrams[place]
+        lead = f"  {STEPS[relation][1]}: " if relation and place > first else ""
+        lines.append(lead + (line(engram.with_(text="as above")) if engram.id in above else line(engram)))
     return "\n".join(lines)
 
 
-def fitting(timeline: Timeline, room: int, count_tokens: Callable[[str], int]) -> tuple[str, int]:
+def fitting(
+    timeline: Timeline, room: int, count_tokens: Callable[[str], int], above: Collection[str] = ()
+) -> tuple[str, int]:
     """(lines, place of the first record told) of as much of a timeline as fits `room` tokens; ("", 0) if nothing does.
 
     What is left out is the oldest: of a timeline cut at its end the stale value would be quoted as current.
     """
     for first in range(len(timeline.engrams)):
-        lines = told(timeline, first)
+        lines = told(timeline, first, above)
         if count_tokens(lines) + 1 <= room:
             return lines, first
     return "", 0

@@ -9,7 +9,7 @@ from functools import lru_cache
 import numpy as np
 
 from slowwave.models.base import Embedder, Vectors
-from slowwave.ops.hashing import rotations, together
+from slowwave.ops.hashing import Codes, codes, rotations, together
 from slowwave.ops.made import Made
 from slowwave.ops.nearness import alike, nearest
 from slowwave.ops.pairwise import label, settle
@@ -105,19 +105,20 @@ class ThinkInMemory(SentenceMemory):
 
     def in_buckets(self, view: View, vector: Vector, k: int, want: Want = FACTS) -> dict[int, float]:
         """Row number -> cosine of the k nearest that lie in one of the vector's buckets, best first."""
+        mine = self.codes(vector[None], self.probes)[0]
         fetch = 4 * k + 64
         while True:
             near = nearest(view, vector, fetch, want)
             rows = view.vectors(list(near))
-            table = np.stack([rows[n] for n in near]) if near else np.empty((0, len(vector)), np.float32)
-            kept = [n for n, here in zip(near, self.together(vector, table), strict=True) if here]
+            theirs = self.codes(np.stack([rows[n] for n in near])) if near else np.empty((0, self.tables, 1), np.int64)
+            kept = [n for n, here in zip(near, together(mine, theirs[:, :, 0]), strict=True) if here]
             if len(kept) >= k or len(near) < fetch:
                 return {n: near[n] for n in kept[:k]}
             fetch *= 4
 
-    def together(self, vector: Vector, rows: Vectors) -> np.typing.NDArray[np.bool_]:
-        """Which rows lie in one of the vector's buckets."""
-        return together(vector, rows, planes(len(vector), self.buckets, self.tables, self.seed), self.probes)
+    def codes(self, rows: Vectors, probes: int = 1) -> Codes:
+        """The buckets of rows, (n, tables, probes)."""
+        return codes(rows, planes(rows.shape[1], self.buckets, self.tables, self.seed), probes)
 
     # -- sleep: post-thinking
 
@@ -138,23 +139,28 @@ class ThinkInMemory(SentenceMemory):
             entered = settle(new, verdicts, standing, made, night.now)
             if entered is None:
                 continue
-            standing.add(entered, vector)
+            self._add(entered, vector, standing)
             parts = united_with(entered, standing) if self.merge and entered.until is None else []
             if len(parts) > 1:
                 merged = unite(parts, night.llm, made, night.now, self.name)
                 fold(merged, entered, standing, made, night.now)
-                standing.add(merged, None if night.embedder is None else self.embed([merged], night.embedder)[0])
+                row = None if night.embedder is None else self.embed([merged], night.embedder)[0]
+                self._add(merged, row, standing)
+
+    def _add(self, thought: Engram, vector: Vector | None, standing: Standing) -> None:
+        standing.add(thought, vector, None if vector is None else self.codes(vector[None])[0, :, 0])
 
     def _beside(self, view: View, new: Engram, vector: Vector | None, standing: Standing) -> list[tuple[Engram, float]]:
         """The thoughts that a new one is held against."""
         if vector is None:
             return standing.candidates(new, None, self.nearest, self.alike)
+        mine = self.codes(vector[None], self.probes)[0]
         inside = standing.nearest(
             vector,
             self.nearest,
             self.alike,
             lambda row, k: self.in_buckets(view, row, k),
-            lambda rows: self.together(vector, rows),
+            lambda marks: together(mine, np.stack(marks)),
         )
         known = {engram.id for engram, _ in inside}
         outside = standing.candidates(new, vector, self.nearest, self.alike) if self.beyond else []
