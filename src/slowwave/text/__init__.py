@@ -16,6 +16,7 @@ from slowwave.text.keep_me_updated import KeepMeUpdated
 from slowwave.text.light_mem import LightMem
 from slowwave.text.memgas import MemGAS
 from slowwave.text.memos import MemOS
+from slowwave.text.sedm import SEDM
 from slowwave.text.structural_memory import StructuralMemory
 from slowwave.text.theanine import Theanine
 from slowwave.text.tim import ThinkInMemory
@@ -31,6 +32,7 @@ SYSTEMS: dict[str, type[TextSystem]] = {
     "light-mem": LightMem,
     "memgas": MemGAS,
     "memos": MemOS,
+    "sedm": SEDM,
     "structural-memory": StructuralMemory,
     "theanine": Theanine,
     "tim": ThinkInMemory,
