@@ -7,8 +7,8 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from replying import Replying
 
+from replying import Replying
 from slowwave import Memory
 from slowwave.models.fakes import TROUBLEMAKERS
 from slowwave.models.llm import LLM
