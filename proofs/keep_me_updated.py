@@ -250,6 +250,7 @@ def real(spec: str, seed: int, most: int) -> dict[str, Any]:
         "right": {name: round(n / len(pairs), 4) for name, n in right.items()},
         "true label -> label": found,
         "seconds a pair": round(llm.total().seconds / len(pairs), 2),
+        "command": "python proofs/keep_me_updated.py --llm MODEL.gguf",
     }
 
 
