@@ -98,13 +98,23 @@ def segments(episodes: Sequence[Engram]) -> Iterator[Sequence[Engram]]:
 
 def ask_facts(segment: Sequence[Engram], llm: LLM, made: Made, around: Iterable[str] = ()) -> list[Draft] | None:
     """Grounded drafts of one segment by a model, in the order of its turns; None where it gave no usable reply."""
-    prompt = facts_prompt(segment)
-    answer = llm.ask(prompt)
-    if not answer.ok:
+    return ask_many([segment], llm, made, around)[0]
+
+
+def ask_many(
+    parts: Sequence[Sequence[Engram]], llm: LLM, made: Made, around: Iterable[str] = ()
+) -> list[list[Draft] | None]:
+    """The same for several segments, asked at once where the model takes several prompts."""
+    prompts = [facts_prompt(part) for part in parts]
+    out: list[list[Draft] | None] = []
+    for part, prompt, answer in zip(parts, prompts, llm.ask_all(prompts), strict=True):
+        if answer.ok:
+            out.append(_checked(prompt, answer, part, made, tuple(around)))
+            continue
         if not llm.exhausted:
             made.reject(prompt, answer, answer.problem)
-        return None
-    return _checked(prompt, answer, segment, made, tuple(around))
+        out.append(None)
+    return out
 
 
 def facts_prompt(episodes: Sequence[Engram]) -> Prompt:

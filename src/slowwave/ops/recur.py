@@ -6,8 +6,10 @@ import re
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 
+from slowwave.models.llm import LLM
 from slowwave.ops.made import Made
 from slowwave.ops.names import names
+from slowwave.ops.telling import NOTE, tell
 from slowwave.ops.words import sentences
 from slowwave.records import Change, Engram, Link, Scope
 from slowwave.store.ids import new_id
@@ -18,6 +20,8 @@ _TITLES = "Mr|Mrs|Ms|Dr|Prof|Miss|Madam|Professor|Count|Lord|Lady|Sir|Herr|Capta
 _HONORIFIC = re.compile(rf"^(?:{_TITLES})\.?\s+")
 _NAMELIKE = re.compile(r"[A-Z][\w'’.&-]*(?: (?:of|the|de|da|di|van|von|der|du|la|le|and|[A-Z0-9][\w'’.&-]*))*")
 GROWTH = 2  # a note is written anew when its name has come up this many times as often
+MOST_SHOWN = 12  # records that a model is shown
+MOST_TOLD = 3  # sentences that it may write
 MOST_TIES = 20  # ties from one note that one night makes
 
 
@@ -47,12 +51,19 @@ def name_origin(name: str) -> str:
 
 
 def note_name(
-    name: str, fresh: Sequence[Engram], older: Sequence[Engram], held: Engram | None, made: Made, now: datetime
+    name: str,
+    fresh: Sequence[Engram],
+    older: Sequence[Engram],
+    held: Engram | None,
+    made: Made,
+    now: datetime,
+    llm: LLM | None = None,
 ) -> None:
     """Propose a note for a name, a newer one where it has grown much, or only the ties of what is new.
 
     fresh  records of this night that speak of it; `older` those from before (a sample)
     held   the note that there is
+    llm    tells who or what it is, in sentences that rest on records; None tells how often it came up, and where
     """
     if held is not None:  # a night that looks again must not count again
         fresh = [engram for engram in fresh if engram.recorded > held.recorded]
@@ -72,10 +83,16 @@ def note_name(
     else:
         opening, first_at, sources = _sentence(first, name), first.at.isoformat(), (first.id, last.id)
     chosen = [*([held] if held else []), first, last]
+    shown = _spread(spoken)
+    told = [] if llm is None else tell("note", NOTE, shown, llm, made, MOST_TOLD, (), name)
+    cited = {id_ for _, ids in told for id_ in ids}
+    chosen += [engram for engram in shown if engram.id in cited and engram not in chosen]
+    sources = (*sources, *(engram.id for engram in shown if engram.id in cited))
     note = Engram(
         id=new_id(),
         kind="note",
-        text=f"{name} comes up in {count} records from {first_at[:10]} to {last.at:%Y-%m-%d}. "
+        text=" ".join(sentence for sentence, _ in told)
+        + f"{' ' if told else ''}{name} comes up in {count} records from {first_at[:10]} to {last.at:%Y-%m-%d}. "
         f"First: {opening} Last: {_sentence(last, name)}",
         scope=Scope.common(engram.scope for engram in chosen),
         at=first.at if held is None else min(first.at, held.at),
@@ -99,6 +116,14 @@ def note_name(
                 sources=(held.id, note.id),
             )
         )
+
+
+def _spread(spoken: Sequence[Engram]) -> list[Engram]:
+    """At most a dozen of the records, from the first to the last."""
+    if len(spoken) <= MOST_SHOWN:
+        return list(spoken)
+    last = len(spoken) - 1
+    return [spoken[round(place * last / (MOST_SHOWN - 1))] for place in range(MOST_SHOWN)]
 
 
 def _tie(note: str, name: str, fresh: Sequence[Engram]) -> Change:

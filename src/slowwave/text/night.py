@@ -60,7 +60,7 @@ def digest(night: Night, episodes: Sequence[tuple[int, Engram]], open_: dict[str
     for done, group in enumerate(groups):
         stored = night.view.vectors([numbers[engram.id] for engram in group])
         vectors = {engram.id: stored[numbers[engram.id]] for engram in group if numbers[engram.id] in stored}
-        id_ = digest_sitting(group, vectors, made, night.now)
+        id_ = digest_sitting(group, vectors, made, night.now, llm=night.llm)
         if id_ is not None:
             open_.setdefault("1", []).append(id_)
         night.progress("summarise", done + 1, len(groups))
@@ -73,7 +73,7 @@ def digest(night: Night, episodes: Sequence[tuple[int, Engram]], open_: dict[str
             (known[id_] for id_ in ids if id_ in known and known[id_].retired is None),
             key=lambda engram: (engram.at, engram.id),
         )
-        id_ = digest_stretch(parts, level + 1, made, night.now) if len(parts) > 1 else None
+        id_ = digest_stretch(parts, level + 1, made, night.now, night.llm) if len(parts) > 1 else None
         if id_ is not None:
             open_.setdefault(str(level + 1), []).append(id_)
         if len(open_[str(level)]) < STRETCH:
@@ -94,7 +94,7 @@ def note_names(night: Night, episodes: Sequence[tuple[int, Engram]], made: Made)
             found = night.view.lexical([name], 50, Want(kinds=("episode",)))
             known = night.view.engrams([n for n, _ in found]).values()
             before = [engram for engram in known if engram.id not in fresh and mentions(engram, name)]
-        note_name(name, spoken_of[name], before, note, made, night.now)
+        note_name(name, spoken_of[name], before, note, made, night.now, night.llm)
         night.progress("link", done + 1, len(chosen))
 
 

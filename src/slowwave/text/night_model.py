@@ -13,12 +13,13 @@ from typing import Any
 from slowwave.models.llm import LLM
 from slowwave.ops.causes import tie_causes
 from slowwave.ops.drafts import Settling
-from slowwave.ops.extraction import ask_facts, segments
+from slowwave.ops.extraction import ask_many, segments
 from slowwave.ops.made import Made
 from slowwave.records import Engram
 from slowwave.store.base import Want
-from slowwave.text.base import Night
+from slowwave.text.base import Night, batches
 
+AT_ONCE = 8  # segments that a model which takes several prompts reads at the same time
 PAGE = 2048  # records read at once
 MARKS = 20  # of the turns that were left, kept by name, so that erasing one loses no place
 
@@ -34,14 +35,17 @@ def read_with_model(night: Night, llm: LLM, made: Made, notes: list[str]) -> dic
     voices = night.view.speakers(50)
     settling = Settling(night.view, made, night.now, float(night.params.get("half_life_days", 30.0)), llm)
     left: list[Engram] = []
-    for segment in segments(order):
-        drafts = None if llm.exhausted else ask_facts(segment, llm, made, voices)
-        if drafts is None and llm.exhausted:
-            left += segment
-            continue
-        settling.take(drafts or (), segment)
-        tie_causes(night.view, segment, llm, made)
-        night.progress("read with the model", len(order) - len(left), len(order))
+    done = 0
+    for part in batches(list(segments(order)), AT_ONCE):
+        asked = [None] * len(part) if llm.exhausted else ask_many(part, llm, made, voices)
+        for segment, drafts in zip(part, asked, strict=True):
+            if drafts is None and llm.exhausted:
+                left += segment
+                continue
+            settling.take(drafts or (), segment)
+            tie_causes(night.view, segment, llm, made)
+            done += len(segment)
+        night.progress("read with the model", done, len(order))
     if left:
         notes.append(f"the model stopped: {llm.exhausted}; {len(left)} turns are left for the next night")
     return _remembered(night, turns, left)
