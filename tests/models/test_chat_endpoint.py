@@ -123,15 +123,20 @@ def test_one_that_pays_no_heed_to_the_schema_is_told_it_in_words(there: StandIn,
 
 
 def test_a_form_is_not_given_up_for_a_fault_of_the_request(there: StandIn, model: EndpointModel) -> None:
+    there.script = lambda request: failed(400, "the context length is 4096 tokens, whatever the schema")
+    with pytest.raises(ModelError, match="4096"):
+        ask(model)
+    assert len(there.asked) == 1
     there.script = lambda request: failed(400, "something else is wrong")
     with pytest.raises(ModelError, match="something else is wrong"):
         ask(model)
+    assert len(there.asked) > 2, "it may have been the form, as long as none has worked"
     there.script = lambda request: said(GOOD)
     ask(model)
     assert there.asked[-1]["response_format"]["type"] == "json_schema"
     tried = len(there.asked)
-    there.script = lambda request: failed(400, "the context length is 4096 tokens")
-    with pytest.raises(ModelError, match="4096"):
+    there.script = lambda request: failed(400, "something else is wrong")
+    with pytest.raises(ModelError, match="something else is wrong"):
         ask(model)
     assert len(there.asked) == tried + 1
 
@@ -145,9 +150,7 @@ def test_a_form_is_not_given_up_for_a_fault_of_the_request(there: StandIn, model
         ("seed", "Extra inputs are not permitted: seed"),
     ],
 )
-def test_a_parameter_that_is_not_known_there_is_left_out_from_then_on(
-    there: StandIn, name: str, message: str
-) -> None:
+def test_a_parameter_that_is_not_known_there_is_left_out_from_then_on(there: StandIn, name: str, message: str) -> None:
     there.script = lambda request: failed(400, message) if name in request else said(GOOD)
     model = EndpointModel("tiny", there.url, KEY, seed=1)
     assert ask(model, top_logprobs=2).text == GOOD
@@ -206,19 +209,17 @@ def test_a_reply_that_is_cut_off_says_so(there: StandIn, model: EndpointModel) -
 
 
 def test_a_busy_endpoint_is_left_alone_for_as_long_as_it_asks(there: StandIn, model: EndpointModel) -> None:
-    answers = iter([failed(429, "slow down", {"Retry-After": "7"}), said(GOOD)])
+    answers = iter([failed(429, "slow down", {"Retry-After": "70"}), said(GOOD)])
     there.script = lambda request: next(answers)
     waits: list[float] = []
     answer = LLM(model, wait=waits.append).ask(PROMPT)
     assert answer.ok
     assert len(there.asked) == 2
     assert len(waits) == 1
-    assert 6 < waits[0] <= 7
+    assert 50 < waits[0] <= 70
 
 
-def test_a_retry_after_may_be_a_date_and_one_of_an_hour_is_not_waited_for(
-    there: StandIn, model: EndpointModel
-) -> None:
+def test_a_retry_after_may_be_a_date_and_one_of_an_hour_is_not_waited_for(there: StandIn, model: EndpointModel) -> None:
     there.script = lambda request: failed(503, "later", {"Retry-After": formatdate(time.time() + 3600, usegmt=True)})
     with pytest.raises(ModelBusyError, match="503"):
         ask(model)

@@ -108,10 +108,11 @@ def test_the_context_is_no_larger_than_the_model_was_trained_with(file: Path) ->
 
 def test_a_reply_that_takes_too_long_is_given_up(file: Path) -> None:
     model = GgufModel(file, context_tokens=2048, threads=2, timeout_seconds=0.3)
+    model.count_tokens("")
     start = time.perf_counter()
     with pytest.raises(ModelBusyError, match=r"timed out after 0\.3 s"):
-        model.chat(STORY, max_tokens=2000)
-    assert time.perf_counter() - start < 5
+        model.chat(STORY, max_tokens=1900)
+    assert time.perf_counter() - start < 10, "the whole story takes longer"
     model.close()
 
 
