@@ -105,4 +105,4 @@ def _by_model(
     if reason:
         made.reject(prompt, answer, reason)
         return "", ()
-    return str(answer.value["summary"]), tuple(shown)
+    return " ".join(answer.value["summary"].split()), tuple(shown)
