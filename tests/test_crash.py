@@ -122,7 +122,7 @@ def test_writers_lose_nothing_that_was_acknowledged(path: Path, durable: bool, r
         assert memory.check() == []
         shown = {int(e.text.split()[1]) for e in memory.list(user_id="u", kinds="episode", limit=None)}
         assert {n for n, gone in hidden.items() if not gone} - {n for n in hidden if n % 3 == 1} <= shown
-        assert number > 75, "the rounds were too short to write anything"
+        assert number > 20, "the rounds were too short to write anything"
 
 
 def test_adding_again_completes_what_a_kill_cut_short(path: Path, rng: random.Random) -> None:

@@ -82,7 +82,7 @@ class Connections:
         self.path = str(path)
         self.readonly = readonly
         self.timeout_seconds = timeout_seconds
-        self.durable = durable
+        self._synchronous = "FULL" if durable else "NORMAL"
         self._busy_ms = int(1000 * min(timeout_seconds, 5.0))  # for readers, who wait for a recovery at most
         self._write_lock = threading.RLock()
         self._open: list[_Held] = []
@@ -149,6 +149,18 @@ class Connections:
                 if connection.in_transaction:
                     connection.execute("ROLLBACK")
                 raise
+
+    @contextmanager
+    def note(self) -> Iterator[sqlite3.Connection]:
+        """A transaction of what may be lost in a power cut: it survives a kill, and does not wait for the disk."""
+        with self._write_lock, self.translated():
+            connection = self._held().connection
+            connection.execute("PRAGMA synchronous = NORMAL")
+            try:
+                with self.write():
+                    yield connection
+            finally:
+                connection.execute(f"PRAGMA synchronous = {self._synchronous}")
 
     @contextmanager
     def snapshot(self) -> Iterator[None]:
@@ -251,7 +263,7 @@ class Connections:
         connection.execute("PRAGMA secure_delete = ON")
         connection.execute("PRAGMA temp_store = MEMORY")
         connection.execute("PRAGMA cache_size = -32768")
-        connection.execute(f"PRAGMA synchronous = {'FULL' if self.durable else 'NORMAL'}")
+        connection.execute(f"PRAGMA synchronous = {self._synchronous}")
         connection.create_function("sw_contains", -1, sw_contains, deterministic=True)
         connection.create_function("sw_icontains", -1, sw_icontains, deterministic=True)
 

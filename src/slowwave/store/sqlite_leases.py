@@ -32,7 +32,7 @@ def take(connections: Connections, scope: Scope, name: str, holder: str, seconds
     length = _micros(seconds)
     if held(connections, scope, name) is not None:  # whoever waits for it does not disturb the writers
         return None
-    with connections.write() as connection:
+    with connections.note() as connection:
         if _held(_run(connection), scope, name) is not None:
             return None
         moment, fields = now(), _fields(scope)
@@ -50,7 +50,7 @@ def held(connections: Connections, scope: Scope, name: str) -> Lease | None:
 def renew(connections: Connections, lease: Lease, seconds: float) -> Lease | None:
     """See `Store.renew_lease`. One that has expired and that nobody took over is renewed all the same."""
     length = _micros(seconds)
-    with connections.write() as connection:
+    with connections.note() as connection:
         row = connection.execute(
             f"UPDATE leases SET expires = ? WHERE token = ? RETURNING {COLUMNS}", (now() + length, lease.token)
         ).fetchone()
@@ -59,7 +59,7 @@ def renew(connections: Connections, lease: Lease, seconds: float) -> Lease | Non
 
 def release(connections: Connections, lease: Lease) -> None:
     """See `Store.release_lease`."""
-    with connections.write() as connection:
+    with connections.note() as connection:
         end(connection, lease)
 
 

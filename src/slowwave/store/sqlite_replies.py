@@ -40,7 +40,7 @@ class SqliteReplies(Replies):
         if self._connections.readonly:
             return
         shown = set(sources)
-        with self._connections.write() as connection:
+        with self._connections.note() as connection:
             ns = connection.execute(
                 f"SELECT e.n FROM {TABLES} WHERE {self._seen} AND e.id IN (SELECT value FROM json_each(?))",
                 (*self._seen_values, json.dumps(sorted(shown))),
