@@ -122,6 +122,13 @@ def test_with_a_model_the_loop_goes_on_until_it_can_answer():
     assert 2 in pool.pieces
 
 
+def test_what_the_first_search_found_but_no_try_could_read_is_brought_by_a_probe(pool):
+    model = scripted()
+    assert by_model(pool, retrieve, model.llm(), 5, per_probe=2, budgets={"veridical": 40}) == "Kestrel"
+    assert pool.pieces[2].probe in pool.probed
+    assert pool.pieces[2].cycle > 0
+
+
 def test_a_failed_try_is_no_answer_however_it_is_worded():
     pool = Pool(QUESTION)
     pool.add([piece(0)])
@@ -167,7 +174,7 @@ def test_a_spent_model_is_not_asked_again():
 
 
 def test_a_try_reads_no_more_of_a_layer_than_its_budget(pool):
-    texts = [e.text for e in within(pool, {"veridical": 18})]
+    texts = [piece.engram.text for piece in within(pool, {"veridical": 18})]
     assert texts == ["The red boat belongs to Mara.", "Nadia owns the blue boat."]
     assert len(within(pool, None)) == len(STORY)
     assert within(pool, {"episodic": 100}) == []

@@ -29,7 +29,7 @@ from slowwave.store.ids import new_id
 
 NAMES, TRIPLES = "names", "triples"  # attrs["layer"] of a node and of a triple
 LONGEST = 4  # words of a model's phrase that makes a node
-OPENED = 500  # nodes that one walk opens
+HOPS, OPENED = 3, 500  # links from the seeds that a walk knows (name, record, name, record), and nodes that it opens
 FROM = 50  # seeds that a walk's links are read around
 REACHED = 100  # records that a walk brings
 
@@ -170,7 +170,7 @@ def walk(
             seeds[node.id] = max(seeds.get(node.id, 0.0), worth)
     if not seeds:
         return {}
-    links = around(view, list(seeds)[:FROM], ("about", "similar"), 2, OPENED)
+    links = around(view, list(seeds)[:FROM], ("about", "similar"), HOPS, OPENED)
     low, high = min(records.values(), default=0.0), max(records.values(), default=0.0)
     for id_, cosine in records.items():
         seeds.setdefault(id_, record_weight * (cosine - low) / max(high - low, 1e-9))
