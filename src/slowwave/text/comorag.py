@@ -45,6 +45,14 @@ class ComoRAG(PlainMemory):
     synonym         cosine from which two names are tied as one
     layers          those that are made and searched
     budgets         tokens of evidence that one try may read, by layer; hits are mixed in these proportions
+
+    >>> from slowwave import Memory
+    >>> memory = Memory(":memory:", embedder="fake", system=ComoRAG())
+    >>> story = ["The red boat belongs to Mara.", "A brother of Mara is called Tom.", "The work of Tom is baking."]
+    >>> _ = memory.add(story, user_id="reader")
+    >>> hits = memory.search("What is the work of the brother of the owner of the red boat?", user_id="reader")
+    >>> sorted(hits.trace["probes"])
+    ['Mara', 'Tom']
     """
 
     name = "comorag"

@@ -54,6 +54,17 @@ class SEDM(PlainMemory):
     merge_at      cosine from which two lessons are compared, to be merged if one says what the other says
     diffusion     share of a proven lesson's weight that its copy with typed slots gets; 0 makes no copies
     unmeasured    weight of what no trial has measured: runs, and all that is no run
+
+    >>> from slowwave import Memory
+    >>> def replay(task, lesson, seed):
+    ...     return 1.0 if lesson else float(seed % 2)
+    >>> memory = Memory(":memory:", embedder="fake", system=SEDM(replay))
+    >>> run = {"task": "find the key", "reward": 1}
+    >>> _ = memory.add("I looked everywhere. Lesson: look under the mat first.", attrs=run, user_id="robot")
+    >>> memory.sleep(user_id="robot").counts
+    {'add': 1}
+    >>> memory.search("find the key", user_id="robot")[0].text
+    'look under the mat first.'
     """
 
     name = "sedm"
