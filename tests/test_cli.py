@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import inspect
 import io
 import json
@@ -21,6 +22,7 @@ from slowwave.cli.arguments import given, options, told
 from slowwave.cli.commands import COMMANDS
 from slowwave.cli.page import Page
 from slowwave.memory import Memory
+from slowwave.text import SYSTEMS
 
 SLOWWAVE = [sys.executable, "-m", "slowwave"]
 
@@ -264,17 +266,182 @@ def test_reembed_changes_the_model_and_says_how_to_go_on(run, lived, monkeypatch
     assert "SLOWWAVE_EMBED_MODEL=fake" in out
 
 
-def test_reproduce_runs_a_proof_and_gives_what_it_measured(run, values, tmp_path, monkeypatch):
+# -- nights with a language model
+
+
+@pytest.fixture
+def asked(values, monkeypatch):
+    """A night in which a model that invents was asked, named by the environment; its operation."""
+    monkeypatch.setenv("SLOWWAVE_LLM_MODEL", "fake:invents")
+    values("add", "My sister Clara lives in Porto", "--speaker", "Ana", "--user-id", "ana")
+    return values("sleep", "--system", "memos", "--llm", "env", "--user-id", "ana")["op"]
+
+
+def test_the_log_shows_calls_and_what_was_turned_down(run, values, asked):
+    calls = values("log", "--calls", "--user-id", "ana")["results"]
+    assert {(call["op"], call["model"]) for call in calls} == {(asked, "fake-invents")}
+    assert all(len(call["prompt"]) == 64 for call in calls)
+    rejected = values("log", "--rejected", "--user-id", "ana")["results"]
+    assert all(one["reason"] and one["sources"] and one["model"] == "fake-invents" for one in rejected)
+    assert rejected
+    one = values("log", asked, "--user-id", "ana")
+    assert (len(one["calls"]), len(one["rejected"])) == (len(calls), len(rejected))
+    assert "sister" not in json.dumps(calls), "a call holds no word of the prompt"
+    shown = run("log", "--calls", "--user-id", "ana")[1]
+    assert f"{calls[0]['prompt'][:16]}" in shown
+    assert shown.endswith(f"{len(calls)} calls\n")
+    shown = run("log", "--rejected", "--user-id", "ana")[1]
+    assert rejected[0]["reason"] in shown
+    assert f"from {', '.join(rejected[0]['sources'])}" in shown
+    shown = run("log", asked, "--user-id", "ana")[1]
+    assert rejected[0]["reason"] in shown
+    assert calls[0]["operation"] in shown
+    shown = run("log", "--user-id", "ana")[1]
+    assert f", {len(calls)} calls of fake-invents, {len(rejected)} turned down\n" in shown
+    assert run("log", "--calls", "--rejected", "--user-id", "ana")[0] == 1
+    assert values("log", "--calls", "--limit", "1", "--user-id", "ana")["results"] == calls[:1]
+
+
+def test_a_log_without_a_model_says_so(run, lived):
+    assert run("log", "--calls", "--user-id", "ana")[1] == "no language model was asked here\n"
+    assert run("log", "--rejected", "--user-id", "ana")[1] == "nothing was turned down here\n"
+
+
+def test_a_model_that_is_not_there_is_one_line(run, lived):
+    for spec, said in (("env", "SLOWWAVE_LLM_MODEL is not set"), ("nothing", "OpenAI-compatible")):
+        code, out, err = run("sleep", "--llm", spec, "--user-id", "ana")
+        assert (code, out, err.count("\n")) == (1, "", 1)
+        assert said in err
+
+
+def test_what_is_for_the_background_alone_or_for_one_night_alone_is_told_apart(run):
+    for words in (["--hours", "2-5"], ["--minutes", "5"], ["--each", "user_id"], ["--new-records", "0"]):
+        code, _, err = run("sleep", *words, "--user-id", "ana")
+        assert code == 2
+        assert f"{words[0]} is for sleeping in the background; add --watch" in err
+    for words in (["--dry-run"], ["--since", "2023-01-01"]):
+        code, _, err = run("sleep", "--watch", *words, "--user-id", "ana")
+        assert code == 2
+        assert f"{words[0]} is for one night; leave --watch out" in err
+    code, _, err = run("sleep", "--watch", "--hours", "soon", "--user-id", "ana")
+    assert code == 1
+    assert "stretches of the day" in err
+
+
+def test_each_leaves_the_scope_open_and_the_environment_aside(monkeypatch):
+    from slowwave.cli.nights import watched_scope
+
+    monkeypatch.setenv("SLOWWAVE_USER_ID", "ana")
+    monkeypatch.setenv("SLOWWAVE_AGENT_ID", "bot")
+    args = argparse.Namespace(each="user_id")
+    assert watched_scope(args) == {"agent_id": "bot"}
+    assert watched_scope(argparse.Namespace()) == {"user_id": "ana", "agent_id": "bot"}
+    assert watched_scope(argparse.Namespace(each="user_id", user_id="ben")) == {"user_id": "ben", "agent_id": "bot"}
+
+
+# -- systems and proofs
+
+
+def test_systems_tells_what_each_fills_claims_and_asks(run, values):
+    rows = {row["name"]: row for row in values("systems")["results"]}
+    shown = run("systems")[1]
+    for name, system in SYSTEMS.items():
+        assert rows[name]["operations"] == list(system.operations)
+        assert (rows[name]["claim"], rows[name]["paper"]) == (system.claim, system.paper)
+        assert f"{name} " in shown
+        assert set(rows[name]["model"]) <= {"sleep", "reading"}
+    assert "sleep" in rows["memos"]["model"]
+
+
+def test_asks_is_read_off_the_code_of_a_system_and_what_it_stands_on(tmp_path, monkeypatch):
+    from slowwave.cli import systems
+
+    code = {"slowwave.text.one": "from slowwave.text.two import x\nfrom slowwave.text.base import Night\nnight.llm",
+            "slowwave.text.two": "self.cue.llm\nself.llm\n", "slowwave.text.three": "llm = None\n"}  # fmt: skip
+    for name, text in code.items():
+        (tmp_path / name).write_text(text, "utf-8")
+    monkeypatch.setattr(systems, "find_spec", lambda name: argparse.Namespace(origin=str(tmp_path / name)))
+    systems._read.cache_clear()
+    found = {
+        name: systems.asks(type("A", (), {"__module__": f"slowwave.text.{name}"})) for name in ("one", "two", "three")
+    }
+    systems._read.cache_clear()
+    assert found == {"one": ["sleep", "reading"], "two": ["reading"], "three": []}
+
+
+def test_the_atlas_shows_card_code_and_measurement_of_every_system_that_is_built(run, values):
+    for name, system in SYSTEMS.items():
+        row = values("atlas", name)
+        assert row["where"].startswith(f"{system.__module__}.{system.__qualname__}")
+        assert (row["slug"], row["claim"]) == (name, system.claim)
+        assert row["number"] or name == "default", f"{name} is not joined with its card"
+        shown = " ".join(run("atlas", name)[1].split())
+        assert " ".join(row["where"].split()) in shown
+        assert "Measured: " in shown
+        if row["measured"]:
+            assert " ".join(str(row["measured"]["summary"]).split()) in shown
+
+
+@pytest.fixture
+def proof(tmp_path, monkeypatch):
+    """A folder of proofs with one in it, which measures what it is told to."""
     folder = tmp_path / "proofs"
     (folder / "results").mkdir(parents=True)
+    result = "{'verdict': VERDICT, 'summary': 'so and so', 'date': '2024-05-01T02:03'}"
+    (folder / "common.py").write_text("", "utf-8")
     (folder / "fast_weights.py").write_text(
-        "import json, pathlib; print('running')\n"
-        "pathlib.Path('proofs/results/fast-weights.json').write_text(json.dumps({'verdict': 'holds'}))\n",
+        f"import json, pathlib, os, sys\nVERDICT = os.environ.get('VERDICT', 'holds')\nprint(VERDICT + ': running')\n"
+        "if VERDICT == 'fails': sys.exit(3)\n"
+        "if '--quick' not in sys.argv:\n"
+        f"    pathlib.Path('proofs/results/fast-weights.json').write_text(json.dumps({result}))\n",
         "utf-8",
     )
     monkeypatch.setattr(showcase, "proofs", lambda: folder)
-    assert values("reproduce") == {"results": ["fast_weights"]}
-    assert values("reproduce", "fast-weights") == {"verdict": "holds"}
+    return folder
+
+
+def test_reproduce_runs_a_proof_and_gives_what_it_measured(run, proof):
+    assert json.loads(run("reproduce", "--json")[1]) == {"results": ["fast_weights"]}
+    code, out, err = run("reproduce", "fast-weights")
+    assert (code, err) == (0, "slowwave: running proofs/fast_weights.py, which may take minutes\n")
+    assert out.startswith("now        holds: so and so, 2024-05-01\ncommitted  nothing\n")
+    code, out, _ = run("reproduce", "fast_weights", "--json")
+    found = json.loads(out)
+    assert (code, found["code"], found["reproduced"]) == (0, 0, True)
+    assert found["measured"] == {"verdict": "holds", "summary": "so and so", "date": "2024-05-01T02:03"}
+
+
+def test_reproduce_sets_it_beside_what_is_committed(run, proof, monkeypatch):
+    git = ["git", "-c", "user.name=a", "-c", "user.email=a@b"]
+    assert run("reproduce", "fast-weights")[0] == 0
+    for words in (["init", "-q"], ["add", "."], ["commit", "-qm", "a result"]):
+        subprocess.run([*git, *words], cwd=proof.parent, check=True, capture_output=True)
+    monkeypatch.setenv("VERDICT", "does not hold")
+    for _ in range(2):  # the file is another one by the second time, what is committed is not
+        code, out, _ = run("reproduce", "fast-weights")
+        assert code == 1
+        assert "now        does not hold: so and so" in out
+        assert "committed  holds: so and so" in out
+        assert "another one than that which is committed" in out
+    monkeypatch.setenv("VERDICT", "holds")
+    assert run("reproduce", "fast-weights")[0] == 0
+
+
+def test_a_quick_run_writes_nothing_and_a_failed_one_is_told(run, proof, monkeypatch):
+    code, out, _ = run("reproduce", "fast-weights", "--quick")
+    assert (code, list((proof / "results").iterdir())) == (0, [])
+    assert out.startswith("quick      holds: running\n")
+    monkeypatch.setenv("VERDICT", "fails")
+    code, out, _ = run("reproduce", "fast-weights")
+    assert code == 1
+    assert "exit code 3" in out
+
+
+def test_an_installed_package_has_no_proofs_and_says_so(run, monkeypatch):
+    monkeypatch.setattr(showcase, "__file__", "/usr/lib/python3/site-packages/slowwave/cli/showcase.py")
+    code, out, err = run("reproduce", "default")
+    assert (code, out) == (1, "")
+    assert "checkout" in err
 
 
 def test_a_benchmark_has_its_parameters_as_options(run):

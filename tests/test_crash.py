@@ -193,7 +193,7 @@ def test_reembedding_goes_on_after_kills_and_the_swap_is_whole(path: Path, rng: 
     with open_(path) as memory:
         memory.add([f"text number {n} about wine" for n in range(2000)], user_id="u")
     rounds = done = 0
-    while not done and rounds < 60:
+    while not done and rounds < 400:
         rounds += 1
 
         def work(say: Callable[..., None]) -> None:
