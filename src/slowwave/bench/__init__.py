@@ -24,6 +24,7 @@ _PLACES = {
     "factstream": "slowwave.bench.facts:Facts",
     "systems": "slowwave.bench.systems:Systems",
     "answers": "slowwave.bench.answers:Answers",
+    "halumem": "slowwave.bench.halumem:HaluMem",
     "speed": "slowwave.bench.speed:Speed",
 }
 
