@@ -15,7 +15,7 @@ from asking import Asking, echoing
 from slowwave import Memory, Scope
 from slowwave.errors import ConflictError, InputError, LeaseHeldError, NotFoundError, StoreReadOnlyError
 from slowwave.models.fakes import FakeChat, fake_garbage
-from slowwave.models.llm import LLM
+from slowwave.models.llm import LLM, FileCache
 from slowwave.store import sqlite_leases
 from slowwave.store.base import Said
 from slowwave.store.holding import Holding
@@ -201,6 +201,28 @@ def test_no_byte_of_what_models_said_outlives_its_source(open_memory: Open, path
     assert left() == {"othercanary"}
     assert memory.check() == []
     assert [len(one.call.prompt) for one in memory.log(calls=True, user_id="v")] == [64]
+
+
+def test_an_erasure_reaches_a_cache_of_the_users_own(open_memory: Open, path: Path) -> None:
+    cache = FileCache(path.with_name("replies.db"))
+    memory = open_memory(llm=echoing(cache=cache), system=Asking())
+    memory.add(["teacanary is fine", "wine is fine"], **U)
+    memory.sleep(**U)
+    assert len(cache) == 2
+    memory.erase(filters={"text": {"contains": "tea"}}, **U)
+    assert len(cache) == 1
+    cache.close()
+    assert b"teacanary" not in b"".join(file.read_bytes() for file in path.parent.iterdir())
+
+
+def test_a_model_that_was_named_goes_with_the_memory_and_one_that_was_given_stays(open_memory: Open) -> None:
+    for given, closed in (("fake", [True]), (LLM(FakeChat()), [])):
+        memory = open_memory(llm=given)
+        seen: list[bool] = []
+        assert memory.llm is not None
+        memory.llm.model.close = lambda seen=seen: seen.append(True)  # type: ignore[attr-defined]
+        memory.close()
+        assert seen == closed
 
 
 def test_what_is_erased_while_a_night_runs_is_not_kept(open_memory: Open, path: Path) -> None:

@@ -124,6 +124,7 @@ class Memory:
         self.readonly = readonly
         self.embedder = resolve_embedder(embedder)
         self.llm = resolve_llm(llm)
+        self._llm_is_own = not isinstance(llm, (ChatModel, LLM))
         self.system = resolve_system(system)
         self.store: Store = open_store(
             self.path,
@@ -576,6 +577,8 @@ class Memory:
         chosen = chosen_ids(view, id, parse(rest, self.zone), filters is not None, subject, all, retired=True)
         self._uses.clear()
         erased = self.store.erase(own, chosen)
+        if self.llm is not None:
+            self.llm.erase([engram.id for engram in erased.gone])
         return receipts.make(self._now(), own, erased, self.store)
 
     # -- keep in order
@@ -685,6 +688,8 @@ class Memory:
         finally:
             self._uses.flush()
             self.store.close()
+            if self._llm_is_own and self.llm is not None:
+                self.llm.close()
 
     def __enter__(self) -> Memory:
         return self
