@@ -2,7 +2,8 @@
 
     docs/commands.md                  every command and option, off the command line's own parsers
     docs/atlas.md                     the register of systems
-    <!-- made: NAME --> ... <!-- end -->   in README.md and docs/benchmarks.md: tables of bench/results/NAME.json
+    <!-- made: NAME --> ... <!-- end -->   in README.md, docs/benchmarks.md and docs/choose.md: tables of
+                                           bench/results/NAME.json
 
 A table whose result is not there stays as it is. `--results FOLDER` reads the results from elsewhere.
 """
@@ -79,6 +80,8 @@ def page(name: str, result: Any) -> str:
     """The part of docs/benchmarks.md for one result."""
     if name == "locomo_others":
         return f"On the five conversations that nothing was chosen on:\n\n{retrieval(result, part='the others')}"
+    if name == "systems":
+        return systems(result)
     if "parts" in result:
         counts = ", ".join(f"{value:,} {what}" for what, value in result["counts"].items())
         nothing = [f"{what}, at the default threshold: {cell(v)}. " for what, v in result.items() if "nothing" in what]
@@ -88,6 +91,70 @@ def page(name: str, result: Any) -> str:
 
     rendered = BENCHMARKS[result["benchmark"]]().render(result)
     return f"```text\n{rendered.strip()}\n```\n\n{made_by(result)}"
+
+
+def systems(result: Any) -> str:
+    """The table of all text systems: recall, rates by rules and with an oracle, and what a night costs."""
+    rows = result["rows"]
+    modes = list(dict.fromkeys(mode for row in rows.values() for mode in row["facts"]))
+    lines = [
+        "| | recall in 1,000 tokens | "
+        + " | ".join(f"stale, {mode}" for mode in modes)
+        + " | lost, "
+        + " / ".join(modes)
+        + " | calls | records |",
+        "|---" * (len(modes) + 5) + "|",
+    ]
+    for name, row in rows.items():
+        recall = row["locomo"] or {}
+        first = f"1.000 in {recall['tokens']:,} tokens" if "recall" in recall else cell(recall["recall@1000t"])
+        rates = {mode: row["facts"].get(mode) for mode in modes}
+        stale = [_rate(found, "stale_rate") for found in rates.values()]
+        lost = " / ".join(_rate(found, "lost_rate") for found in rates.values())
+        perfect = rates.get("ε = 0") or {}
+        calls, kept = (_rate(perfect, key, 0) for key in ("calls", "kept"))
+        shown = f"**{name}**" if name == "default" else name
+        lines.append(f"| {shown} | {first} | {' | '.join(stale)} | {lost} | {calls} | {kept} |")
+    return "\n".join([*lines, "", made_by(result)])
+
+
+def _rate(found: Any, key: str, digits: int = 3) -> str:
+    value = (found or {}).get(key)
+    return "" if value is None or value["mean"] is None else f"{value['mean']:.{digits}f}"
+
+
+def plot_systems(results: Path = RESULTS) -> None:
+    """docs/figures/systems.png: evidence recall against stale answers, by rules and with an oracle that errs in 5 %."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    rows = json.loads((results / "systems.json").read_text("utf-8"))["rows"]
+    figure, axis = pyplot.subplots(figsize=(8, 5.5), layout="constrained")
+    for name, row in rows.items():
+        recall = row["locomo"]["recall@1000t"]["mean"] if "recall@1000t" in row["locomo"] else None
+        if recall is None:
+            continue
+        ends = [
+            row["facts"][mode]["stale_rate"]["mean"] for mode in ("rules", "ε = 0.05") if mode in row["facts"]
+        ]
+        plain = len(ends) == 1
+        colour = "#8a8f98" if plain else "#c8452f" if name == "default" else "#2f6fb0"
+        axis.plot(ends, [recall] * len(ends), "-", color=colour, alpha=0.5)
+        axis.plot(ends[0], recall, "o", color=colour, markerfacecolor="none")
+        if not plain:
+            axis.plot(ends[1], recall, "o", color=colour)
+        axis.annotate(name, (ends[-1], recall), xytext=(5, 4), textcoords="offset points", fontsize=8, color=colour)
+    axis.set(
+        xlabel="stale answers on FactStream (open: by rules; filled: with an oracle that errs in 5 %)",
+        ylabel="evidence recall on LoCoMo within 1,000 tokens",
+    )
+    axis.spines[["top", "right"]].set_visible(False)
+    folder = ROOT / "docs" / "figures"
+    folder.mkdir(exist_ok=True)
+    figure.savefig(folder / "systems.png", dpi=110, metadata={"Software": None})
+    pyplot.close(figure)
 
 
 def filled(text: str, make: Callable[[str, Any], str], results: Path = RESULTS) -> str:
@@ -183,6 +250,8 @@ def made(results: Path = RESULTS) -> Iterator[tuple[Path, str]]:
     readme, benchmarks = ROOT / "README.md", ROOT / "docs" / "benchmarks.md"
     yield readme, filled(readme.read_text("utf-8"), lambda name, result: short(result), results)
     yield benchmarks, filled(benchmarks.read_text("utf-8"), page, results)
+    choose = ROOT / "docs" / "choose.md"
+    yield choose, filled(choose.read_text("utf-8"), page, results)
     yield ROOT / "docs" / "commands.md", commands()
     yield ROOT / "docs" / "atlas.md", atlas.document(atlas.rows())
 
@@ -191,7 +260,11 @@ def main() -> int:
     """Write the pages; returns the exit code."""
     asked = argparse.ArgumentParser(description="Write what in the docs is made from code and measurements.")
     asked.add_argument("--results", type=Path, default=RESULTS, help="folder of the benchmarks' results")
-    for path, text in made(asked.parse_args().results):
+    asked.add_argument("--figures", action="store_true", help="draw the figures as well")
+    given = asked.parse_args()
+    if given.figures:
+        plot_systems(given.results)
+    for path, text in made(given.results):
         if not path.is_file() or path.read_text("utf-8") != text:
             path.write_text(text, encoding="utf-8")
             print(f"wrote {path.relative_to(ROOT)}", file=sys.stderr)
