@@ -505,4 +505,5 @@ def check(args: Args) -> Done:
     return Done({"problems": problems}, show, code=1 if problems else 0)
 
 
+import slowwave.cli.instruments  # noqa: E402  enters slowwave probe
 import slowwave.cli.showcase  # noqa: E402, F401  enters the commands that need no memory
