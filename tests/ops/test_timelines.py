@@ -62,13 +62,11 @@ def test_of_two_ways_the_one_that_bears_on_the_question_is_taken() -> None:
         assert texts(found[0]) == ["fact 0", wanted.text]
 
 
-def test_a_change_is_followed_rather_than_a_shared_topic() -> None:
-    seed, other, change = line(3)
+def test_what_a_record_changed_to_is_never_left_out_whatever_bears_more_on_the_question() -> None:
+    seed, change, other = line(3)
     links = [Link(other.id, "about", seed.id), Link(change.id, "supersedes", seed.id)]
-    found = timelines(
-        [seed.id], links, by_id([seed, other, change]), dict.fromkeys((seed.id, other.id, change.id), 0.5)
-    )
-    assert texts(found[0]) == ["fact 0", "fact 2"]
+    found = timelines([seed.id], links, by_id([seed, other, change]), {seed.id: 0.9, other.id: 0.9, change.id: 0.1})
+    assert texts(found[0]) == ["fact 0", "fact 1"]
 
 
 def test_two_seeds_on_one_way_do_not_get_it_twice() -> None:

@@ -71,7 +71,10 @@ def near(
 
 
 def steps(links: Iterable[Link], engrams: Mapping[str, Engram]) -> tuple[dict[str, list[Step]], dict[str, list[Step]]]:
-    """(record -> steps back in time, record -> steps on) of links whose ends are both among the records."""
+    """(record -> steps back in time, record -> steps on) of links whose ends are both among the records.
+
+    From what has changed all steps on lead to what it changed to: else the old value would stand as the last word.
+    """
     back: dict[str, list[Step]] = {}
     on: dict[str, list[Step]] = {}
     for link in links:
@@ -83,7 +86,8 @@ def steps(links: Iterable[Link], engrams: Mapping[str, Engram]) -> tuple[dict[st
         weight = STEPS[relation][0] * link.weight
         back.setdefault(newer.id, []).append(Step(older.id, relation, weight))
         on.setdefault(older.id, []).append(Step(newer.id, relation, weight))
-    return back, on
+    changes = {id_: [step for step in ways if step.relation == "supersedes"] for id_, ways in on.items()}
+    return back, {id_: changes[id_] or ways for id_, ways in on.items()}
 
 
 def timelines(
