@@ -35,6 +35,7 @@ class Table:
     system  nodes of this system alone are settled
     held    id -> the record as changed by this night
     fresh   ids of the nodes that it makes, in order
+    nodes   episode -> nodes that this night drew from it or that it supports; `voices` the other way round
     """
 
     view: View
@@ -44,6 +45,8 @@ class Table:
     llm: LLM | None = None
     held: dict[str, Engram] = field(default_factory=dict)
     fresh: list[str] = field(default_factory=list)
+    nodes: dict[str, list[str]] = field(default_factory=dict)
+    voices: dict[str, list[str]] = field(default_factory=dict)
 
     def know(self, engrams: Iterable[Engram]) -> None:
         """Take records as they stand; what this night has changed stays changed."""
@@ -60,6 +63,12 @@ class Table:
         """Propose a change of a record that is known, and see it so from now on."""
         self.made.changes.append(change)
         self.held[change.id] = moved(self.held[change.id], change)
+
+    def tie(self, said: Iterable[str], node: str) -> None:
+        """Note that these episodes say what a node says."""
+        for id_ in said:
+            self.nodes.setdefault(id_, []).append(node)
+            self.voices.setdefault(node, []).append(id_)
 
     def archive(self, engram: Engram, reason: str, successor: str = "", until: datetime | None = None) -> None:
         """Propose to archive a record, in favour of a successor if there is one."""
@@ -104,6 +113,7 @@ def settle(node: Engram, met: Sequence[tuple[Engram, float]], table: Table) -> E
     table.made.add(node, "add", f"{node.attrs.get('background', 'it was said')}", ties)
     table.held[node.id] = node
     table.fresh.append(node.id)
+    table.tie(node.sources, node.id)
     for old, reason in completed:
         table.archive(old, f"{reason} (says {node.id})", node.id)
     for old, reason in replaced:
@@ -133,8 +143,7 @@ def outcome(old: Engram, new: Engram, cosine: float, table: Table) -> Comparison
 def end_episodes(node: Engram, successor: str, end: datetime, table: Table) -> None:
     """End what was said of a node that has ended, where it says nothing else that still holds."""
     supporters = [t.source for t in table.view.links([node.id], ("supports",)) if t.target == node.id]
-    supporters += [tie.source for tie in _supports(table) if tie.target == node.id]
-    for said in table.get([*node.sources, *supporters]):
+    for said in table.get([*node.sources, *supporters, *table.voices.get(node.id, ())]):
         if said.kind != "episode" or not table.is_live(said) or successor == said.id:
             continue
         nodes = nodes_of(said, table)
@@ -157,15 +166,8 @@ def nodes_of(said: Engram, table: Table) -> list[Engram]:
     """The nodes drawn from an episode, and those that it supports, as this night leaves them."""
     drawn = table.view.derived([said.id]).get(said.id, ())
     ties = [t.target for t in table.view.links([said.id], ("supports",)) if t.source == said.id]
-    ties += [tie.target for tie in _supports(table) if tie.source == said.id]
-    fresh = [id_ for id_ in table.fresh if said.id in table.held[id_].sources]
-    nodes = table.get([*drawn, *ties, *fresh])
+    nodes = table.get([*drawn, *ties, *table.nodes.get(said.id, ())])
     return [engram for engram in nodes if engram.kind == "fact" and engram.attrs.get("by") == table.system]
-
-
-def _supports(table: Table) -> list[Link]:
-    """The supports that this night has found so far."""
-    return [tie for change in table.made.changes for tie in change.links if tie.relation == "supports"]
 
 
 def _support(old: Engram, node: Engram, reason: str, table: Table) -> None:
@@ -174,6 +176,7 @@ def _support(old: Engram, node: Engram, reason: str, table: Table) -> None:
     if ties:
         change = Change("support", old.id, reason, links=ties, sources=(*node.sources, old.id))
         table.made.changes.append(change)
+        table.tie([tie.source for tie in ties], old.id)
     if status_of(old) != "resolving":
         return
     table.change(move(old, "activated", table.now, "said again, which decides the dispute", sources=node.sources))
