@@ -20,8 +20,9 @@ from slowwave.errors import ConflictError, InputError, NotFoundError, StoreError
 from slowwave.models import resolve_embedder, resolve_llm
 from slowwave.models.base import Embedder
 from slowwave.models.chat import ChatModel
-from slowwave.models.llm import LLM
+from slowwave.models.llm import LLM, DictCache
 from slowwave.ops import receipts
+from slowwave.ops.answering import Answered, answer
 from slowwave.ops.arguments import (
     Moment,
     count_of,
@@ -300,6 +301,7 @@ class Memory:
         hits = self.system.search(view, cue, self.embedder)
         if note_use:
             self._note(hits, cue)
+        self._note_calls("search", view, cue.llm)
         return hits
 
     def context(
@@ -321,7 +323,37 @@ class Memory:
         made = self.system.context(view, cue, self.embedder, count_of("max_tokens", max_tokens), count_tokens)
         if note_use:
             self._note([*made.hits, *made.left_out], cue)
+        self._note_calls("context", view, cue.llm)
         return made
+
+    def answer(
+        self,
+        question: str,
+        *,
+        max_tokens: int = 1000,
+        top_k: int = 20,
+        note_use: bool = True,
+        **search: Any,
+    ) -> Answered:
+        """A short answer by the language model from what is remembered, with what it cites; or none, and why.
+
+        max_tokens  of memories that the model is shown
+        search      scope, filters, at, as_of, now, ask, threshold, ... as for `search`
+
+        It abstains where nothing bears on the question, where the model says that nothing answers it, and where the
+        model fails; `ungrounded` names what the answer says and neither the memories nor the question do.
+        raises  InputError if the memory was opened without a model
+        """
+        if self.llm is None:
+            raise InputError("answer asks a language model, and there is none; open Memory(llm=...)")
+        view, cue = self._asked(question, top_k, **search)
+        llm = cue.llm or _apart(self.llm)
+        made = self.system.context(view, cue, self.embedder, count_of("max_tokens", max_tokens), estimate_tokens)
+        said = answer(cue.text, cue.now.astimezone(self.zone), made, llm)
+        if note_use:
+            self._note(said.hits or made.hits, cue)
+        self._note_calls("answer", view, llm)
+        return said
 
     def get(
         self,
@@ -727,10 +759,17 @@ class Memory:
             top_k=count_of("top_k", top_k),
             threshold=threshold_of(threshold),
             explain=explain,
-            llm=self.llm if ask else None,
+            llm=_apart(self.llm) if ask and self.llm is not None else None,
         )
         self._check_model()
         return self.store.view(own), cue
+
+    def _note_calls(self, verb: str, view: View, llm: LLM | None) -> None:
+        """Write the calls of a reading that asked a model into the journal, as an operation that changed nothing."""
+        calls = llm.take_calls() if llm is not None else []
+        if calls and llm is not None and not self.readonly:
+            operation = self._operation(verb, view.scope, self._now(), {}, model=llm.name, calls=tuple(calls))
+            self.store.apply(operation, [], {})
 
     def _note(self, hits: Iterable[Hit], cue: Cue) -> None:
         if not self.readonly and cue.want.as_of is None:
@@ -752,3 +791,8 @@ class Memory:
         if not self._model_checked:
             self.store.set_model(self.embedder.name, self.embedder.dim)
             self._model_checked = True
+
+
+def _apart(llm: LLM) -> LLM:
+    """The model with a list of calls of its own, so that a reading knows which were its."""
+    return llm.session(llm.cache or DictCache())

@@ -85,6 +85,20 @@ def test_what_the_words_or_the_rules_read_otherwise_is_set_aside(attribute, fact
     assert made.rejected[0].reason == why
 
 
+@pytest.mark.parametrize(
+    ("fact", "value", "why"),
+    [
+        ("I moved to Lisbon yesterday.", "Lisbon", "not who that is"),
+        ("Did Ana move to Lisbon?", "Lisbon", "states nothing"),
+        ("Ana moved to Lisbon.", "Ana", "its value is its subject"),
+    ],
+)
+def test_what_is_no_statement_of_its_own_is_set_aside(fact, value, why):
+    made = Made()
+    assert extract(TURNS_OF_ANA, model((["1"], "Ana", "home", value, fact)), made) == []
+    assert why in made.rejected[0].reason
+
+
 def test_i_is_who_speaks():
     [draft] = extract(TURNS_OF_ANA, model((["2"], "I", "employer", "Acme", "Ben works at Acme.")), Made())
     assert draft.subject == "Ben"

@@ -7,6 +7,7 @@ it becomes an engram when a system makes it one (`as_fact`). Subject, attribute 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -26,6 +27,7 @@ MOST = 24  # facts that one reply may give
 TURNS = 20  # that one prompt shows
 CHARACTERS = 6000  # of turns in one prompt: some 1,500 tokens
 LONGEST = 1500  # characters of one turn; the middle of a longer one is left out
+_PERSON = re.compile(r"\b(?:I|(?i:my|me|mine|we|our|ours|you|your|yours))\b")
 INSTRUCTIONS = (
     "You read a stretch of a conversation, given as JSON data, and write down the facts that are worth remembering for "
     "months: about people, their lives, places and things, what they plan, and what happened. Write each fact as\n"
@@ -204,7 +206,7 @@ def _checked(
         fact = " ".join(item["fact"].split())
         ground = Ground.of(said, voices)
         draft = _draft(item, fact, said)
-        reason = ground.lacks(fact) or ground.lacks_value(draft.value) or _misread(draft, said)
+        reason = _shapeless(fact) or ground.lacks(fact) or ground.lacks_value(draft.value) or _misread(draft, said)
         if reason:
             made.reject(prompt, answer, reason, fact)
         elif fact.casefold() not in out:
@@ -231,8 +233,18 @@ def _unnamed(draft: Draft) -> Draft:
     return replace(draft, subject="", attribute="", value="", single=False)
 
 
+def _shapeless(fact: str) -> str:
+    """Why a sentence is no statement that can be understood alone."""
+    if fact.rstrip("\"') ").endswith("?"):
+        return "it asks, and states nothing"
+    outside = re.sub(r'"[^"]*"', " ", words.straight(fact))
+    return 'it says "I" or "you", and not who that is' if _PERSON.search(outside) else ""
+
+
 def _misread(draft: Draft, said: Sequence[Engram]) -> str:
     """Whether the words of the turns, or what rules read in them, stand against subject, attribute and value."""
+    if value_key(draft.value) <= value_key(draft.subject) and draft.subject:
+        return "its value is its subject"
     if draft.single and not is_cued(draft.attribute, [engram.text for engram in said]):
         return f"nothing in its sources speaks of {draft.attribute}"
     for found in (found for engram in said for found in read_facts(engram)):

@@ -38,6 +38,7 @@ from slowwave.store.clock import EPOCH, from_micros, to_micros
 from slowwave.text.base import Cue, Dream, Night, TextSystem
 from slowwave.text.night import compare_all, digest, note_names, weaken, write_facts
 from slowwave.text.night_model import read_with_model
+from slowwave.text.reading_model import Asking, search_asking
 
 # English whatever the locale, because the encoder and the stemmer are
 MONTHS = "January February March April May June July August September October November December".split()  # noqa: SIM905
@@ -81,11 +82,13 @@ class _Pool:
 
 
 class DefaultMemory(TextSystem):
-    """Dense and lexical search fused with the turns around, the speaker, the time and the session; sleep by rules.
+    """Dense and lexical search fused with the turns around, the speaker, the time and the session; sleep by rules, and
+    with a language model where there is one.
 
     candidates  records that each channel offers to the ranking
     weights     what each channel counts for
     gathered    what a summary or a note loses against what was said, which is more to the point
+    asking      what a reading that may ask a language model asks it
     """
 
     name = "default"
@@ -93,7 +96,14 @@ class DefaultMemory(TextSystem):
     claim = "After a night without a language model fewer answers are stale, and no more facts are lost."
     proof = "proofs/default.py"
 
-    def __init__(self, candidates: int = 100, weights: Weights | None = None, gathered: float = 1.0) -> None:
+    def __init__(
+        self,
+        candidates: int = 100,
+        weights: Weights | None = None,
+        gathered: float = 1.0,
+        asking: Asking | None = None,
+    ) -> None:
+        self.asking = asking or Asking()
         self.gathered = gathered
         self.candidates = candidates
         self.weights = weights or Weights()
@@ -120,6 +130,11 @@ class DefaultMemory(TextSystem):
     # -- read
 
     def search(self, view: View, cue: Cue, embedder: Embedder | None) -> Hits:
+        if cue.llm is not None:
+            return search_asking(self._search, view, cue, embedder, self.asking)
+        return self._search(view, cue, embedder)
+
+    def _search(self, view: View, cue: Cue, embedder: Embedder | None) -> Hits:
         speakers = view.speakers()
         asked = analyse(cue.text, speakers)
         events = self._events(view, cue, embedder)
@@ -176,7 +191,7 @@ class DefaultMemory(TextSystem):
         out = []
         for event in find_event_times(cue.text):
             near = replace(cue, text=event.event, top_k=2, threshold=None, explain=False)
-            for hit in self.search(view, near, embedder):
+            for hit in self._search(view, near, embedder):
                 spoken = view.times(list(view.numbers([hit.id]).values()))
                 named = [part for parts in spoken.values() for part in parts if part[1] - part[0] <= DAY]
                 at = hit.engram.at
