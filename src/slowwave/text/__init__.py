@@ -7,6 +7,7 @@ import difflib
 from slowwave.errors import InputError, NotFoundError
 from slowwave.text.a_mem import AMem
 from slowwave.text.base import TextSystem
+from slowwave.text.comorag import ComoRAG
 from slowwave.text.default import DefaultMemory
 from slowwave.text.dmm_gov import DmmGov
 from slowwave.text.hema import Hema
@@ -24,6 +25,7 @@ from slowwave.text.tim import ThinkInMemory
 SYSTEMS: dict[str, type[TextSystem]] = {
     "default": DefaultMemory,
     "a-mem": AMem,
+    "comorag": ComoRAG,
     "dmm-gov": DmmGov,
     "hema": Hema,
     "hiagent": HiAgent,
