@@ -215,6 +215,20 @@ CAUSES = (
     "pilgrimage sabbatical apprenticeship exam surgery pregnancy adoption engagement graduation bankruptcy takeover "
     "shortage tournament auction exhibition storm landslide avalanche sinkhole curfew inspection"
 )
+ASKED_OTHERWISE = {  # the same questions in words that no rule was written against: for reporting alone
+    "home": "What city does {p} call home",
+    "employer": "Which company pays {p}'s salary",
+    "job": "How does {p} earn a living",
+    "colour": "Of all colours, which one does {p} like best",
+    "food": "Given the choice, what would {p} eat",
+    "phone": "Under which number can one reach {p}",
+    "office": "Behind which door is {p} to be found at work",
+    "car": "What does {p} get around in",
+    "boss": "To whom does {p} answer at work",
+    "meeting": "At what time does {p} sit down with the team each week",
+    "rent": "What does {p}'s flat cost each month",
+    "password": "How does a guest get into {p}'s wifi",
+}
 POOLS = {
     "home": "Paris Rome Oslo Lisbon Vienna Dublin Prague Athens Madrid Berlin Zurich Geneva Porto Lyon Turin Bergen "
     "Cork Ghent Bruges Krakow Leeds York Bath Seville Malaga Utrecht Basel Graz Split Riga Tallinn Vilnius "
@@ -315,6 +329,7 @@ class FactStream:
     half     which templates are used: tuning, held-out, or all
     causes   share of changes that say why, as long as there are causes (60); half of these causes are told of in an
              earlier session as well. All other turns and questions are the same as without
+    otherwise  ask in other words, which no rule was written against
 
     Example:
         >>> stream = FactStream(seed=1, people=2, sessions=4)
@@ -330,6 +345,7 @@ class FactStream:
     noise: float = 1.0
     half: Half = "all"
     causes: float = 0.0
+    otherwise: bool = False
     turns: list[Turn] = field(init=False, default_factory=list)
     questions: list[Question] = field(init=False, default_factory=list)
 
@@ -484,7 +500,7 @@ class FactStream:
     def _ask(self) -> None:
         rng = self._rng
         for person in PEOPLE[: self.people]:
-            for attribute, asked in ASKED.items():
+            for attribute, asked in (ASKED_OTHERWISE if self.otherwise else ASKED).items():
                 name, past = asked.format(p=person), f"{person}-{attribute}"
                 line = self.values(person, attribute)
                 if not line:
