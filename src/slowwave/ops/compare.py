@@ -149,7 +149,7 @@ def _by_attribute(old: str, new: str, a: _Parse, b: _Parse) -> Comparison | None
     if not same or was.about_past or now.about_past:
         return None
     changed = ((was.value, now.value),)
-    if _value_key(was) == _value_key(now):
+    if _same_value(was, now):
         if was.polarity and not now.polarity:
             return Comparison("supersedes", changed, f"{was.attribute} {was.value!r} has since ended")
         if was.polarity == now.polarity and not b.past and not _beside(new, now) and not _beside(old, was):
@@ -162,11 +162,20 @@ def _by_attribute(old: str, new: str, a: _Parse, b: _Parse) -> Comparison | None
     return Comparison("supersedes", changed, f"{now.attribute} {was.value!r} has become {now.value!r}")
 
 
-def _value_key(statement: Statement) -> tuple[str, ...]:
-    kept = (
-        t for t in words.tokens(statement.value) if t.kind not in ("article", "filler", "cue") and t.key not in ASIDE
-    )
-    return tuple(t.surface.lower() if t.kind == "name" or t.surface.istitle() else t.key for t in kept)
+def _same_value(was: Statement, now: Statement) -> bool:
+    """Whether two values are one: by their stems, but where both are written as names letter by letter."""
+    a, b = _content(was), _content(now)
+    return len(a) == len(b) and all(map(_same_word, a, b))
+
+
+def _same_word(a: Token, b: Token) -> bool:
+    names = (a.kind == "name" or a.surface.istitle()) and (b.kind == "name" or b.surface.istitle())
+    return a.surface.lower() == b.surface.lower() or (not names and a.key == b.key)
+
+
+def _content(statement: Statement) -> list[Token]:
+    found = words.tokens(statement.value)
+    return [t for t in found if t.kind not in ("article", "filler", "cue") and t.key not in ASIDE]
 
 
 def _beside(text: str, statement: Statement) -> bool:
