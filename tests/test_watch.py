@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
 import time
 from collections.abc import Callable
@@ -14,6 +15,7 @@ import pytest
 from asking import Asking, echoing
 from slowwave import AsyncMemory, Memory, Scope
 from slowwave.errors import InputError, StoreBusyError, StoreFullError
+from slowwave.store.base import Cursor, Want
 from slowwave.store.holding import Holding
 from slowwave.text.base import Dream, Night
 from slowwave.text.default import DefaultMemory
@@ -190,6 +192,28 @@ def test_a_night_that_gets_nowhere_is_not_slept_again_at_once(open_memory: Open,
     assert len(memory.list(kinds=["fact"], **U)) == 4, "the budget is a day's"
 
 
+def test_what_a_night_leaves_behind_is_slept_on_when_more_comes(memory: Memory, clock: Clock) -> None:
+    class Pairs(DefaultMemory):
+        """Looks at records two at a time, and leaves an odd one for the next night."""
+
+        def sleep(self, night: Night) -> Dream:
+            ns = [n for n, _ in night.view.after(night.since.last, 99, Want())]
+            return Dream((), {}, Cursor(ns[len(ns) // 2 * 2 - 1] if len(ns) > 1 else night.since.last))
+
+    memory.system = Pairs()
+    memory.add(["one", "two", "three"], **U)
+    watching = looking(memory, idle_seconds=0)
+    for _ in range(1000):
+        watching.look()
+        clock.pass_(seconds=1)
+    assert 5 <= watching.nights <= 8, "ever more rarely, while there is nothing more"
+    nights = watching.nights
+    memory.add("four", **U)
+    watching.look()
+    assert watching.nights == nights + 1
+    assert memory.store.view(Scope(**U)).pulse("default", 9).fresh == 0
+
+
 # -- in its thread
 
 
@@ -237,6 +261,17 @@ def test_it_stops_in_the_middle_of_a_night_and_the_next_goes_on(open_memory: Ope
     memory.system = Asking()
     assert len(memory.sleep(**U)) == 5
     assert len(llm.model.asked) == 5, "two were asked before, and three now"  # type: ignore[attr-defined]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
+def test_a_forked_child_does_not_watch_and_can_end(memory: Memory) -> None:
+    watching = memory.sleep_every(**U)
+    child = os.fork()
+    if not child:
+        os._exit(watching.running or watching.stop() is not None)
+    assert os.waitpid(child, 0)[1] == 0
+    assert watching.running
 
 
 def test_a_fault_ends_it_and_is_raised_where_somebody_waits(open_memory: Open) -> None:

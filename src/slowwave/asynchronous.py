@@ -17,7 +17,8 @@ class AsyncMemory:
     """Memory for asyncio: `await memory.search(...)`. Takes what Memory takes; the loop is never blocked.
 
     Every verb of Memory is here with the same arguments and results; each call runs in a worker thread, where SQLite
-    and the encoder let go of the interpreter's lock.
+    and the encoder let go of the interpreter's lock. `sleep_every` gives back Memory's own Watch, which calls back in
+    its thread; end it with `await asyncio.to_thread(watch.stop)`, or with the memory.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:

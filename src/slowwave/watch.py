@@ -6,6 +6,7 @@ thread of its own. Nights of others on the same records, in whatever process, ar
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from slowwave.errors import ConflictError, InputError, LeaseHeldError, ModelBusyError, StoreBusyError, StoreFullError
 from slowwave.ops.due import Plan, plan_of
 from slowwave.records import SCOPE_FIELDS, Report, Scope, scope_of
+from slowwave.store.base import Pulse
 
 if TYPE_CHECKING:
     from slowwave.memory import Memory
@@ -48,20 +50,30 @@ class Slept:
 
 @dataclass(slots=True)
 class _Standing:
-    """How a scope stands: when its last night began, and until when it is left alone after one that got nowhere."""
+    """How a scope stands: when its last night began, and until when it is left alone after one that got nowhere.
+
+    left  fresh records that such a night left behind: more of them are a reason to try again; None after an error
+    """
 
     last: datetime | None = None
     pause: float = 0.0
     until: datetime | None = None
+    left: int | None = None
 
-    def leave_alone(self, now: datetime) -> None:
+    def leave_alone(self, now: datetime, left: int | None = None) -> None:
         """For a while, and for twice as long each time."""
         self.pause = min(LONGEST_PAUSE, 2 * self.pause or FIRST_PAUSE)
-        self.until = now + timedelta(seconds=self.pause)
+        self.until, self.left = now + timedelta(seconds=self.pause), left
 
     def went_well(self) -> None:
         """The next night may begin as soon as it is due."""
-        self.pause, self.until = 0.0, None
+        self.pause, self.until, self.left = 0.0, None, None
+
+    def against(self, now: datetime, fresh: int) -> str:
+        """What stands against a night, of earlier ones."""
+        if self.until is None or now >= self.until or (self.left is not None and fresh > self.left):
+            return ""
+        return f"left alone for {(self.until - now).total_seconds():.0f} s"
 
 
 class _Stop(BaseException):
@@ -93,7 +105,7 @@ class Watch:
 
     def __post_init__(self) -> None:
         self._standing: dict[Scope, _Standing] = {}
-        self._ending = threading.Event()
+        self._ending, self._ended = threading.Event(), threading.Event()
         self._fatal: Exception | None = None
         self._budget_of: date | None = None
         self._asleep = 0.0  # seconds of this look that went into nights
@@ -122,10 +134,13 @@ class Watch:
 
     def wait(self, timeout_seconds: float | None = None) -> Slept | None:
         """Wait until it ends; returns the last night, or raises what ended it."""
-        if self._thread.ident is not None and self._thread is not threading.current_thread():
-            end = None if timeout_seconds is None else time.monotonic() + timeout_seconds
-            while self._thread.is_alive() and (end is None or time.monotonic() < end):  # so that signals are heard
-                self._thread.join(0.2 if end is None else max(0.0, min(0.2, end - time.monotonic())))
+        end = math.inf if timeout_seconds is None else time.monotonic() + timeout_seconds
+        if self._thread is not threading.current_thread():
+            # Not by `join`: an exception that a signal's handler raises in it marks a living thread as ended.
+            while self.running and time.monotonic() <= end and not self._ended.wait(min(0.2, end - time.monotonic())):
+                pass
+            if self._ended.is_set():
+                self._thread.join()
         if self._fatal is not None:
             raise self._fatal
         return self.last
@@ -160,9 +175,6 @@ class Watch:
 
     def _look_at(self, scope: Scope, standing: _Standing) -> None:
         now = self.memory.clock().astimezone(self.memory.zone)  # `hours` are the zone's
-        if standing.until is not None and now < standing.until:
-            self.state = f"{scope}: left alone for {(standing.until - now).total_seconds():.0f} s"
-            return
         if not self._is_due(scope, standing, now):
             return
         before = self._cursor(scope)
@@ -180,15 +192,19 @@ class Watch:
             self._asleep += time.monotonic() - began
         standing.last = now
         if self.plan.new_records and self._cursor(scope) == before:
-            standing.leave_alone(now)  # a budget is spent or a model gone: the next night would get nowhere either
+            # A budget is spent, a model is gone, or what is there is too little: the next would get nowhere either.
+            standing.leave_alone(now, self._pulse(scope).fresh)
         else:
             standing.went_well()
 
     def _is_due(self, scope: Scope, standing: _Standing, now: datetime) -> bool:
-        pulse = self.memory.store.view(scope).pulse(self.memory.system.name, COUNTED)
-        if why := self.plan.against(pulse, now, standing.last):
+        pulse = self._pulse(scope)
+        if why := self.plan.against(pulse, now, standing.last) or standing.against(now, pulse.fresh):
             self.state = f"{scope}: {why}"
         return not why and not self._taken(scope)
+
+    def _pulse(self, scope: Scope) -> Pulse:
+        return self.memory.store.view(scope).pulse(self.memory.system.name, COUNTED)
 
     def _cursor(self, scope: Scope) -> int:
         """How far nights have looked."""
@@ -239,6 +255,8 @@ class Watch:
         except Exception as error:  # noqa: BLE001 - whoever waits for it hears of it
             self._fatal = self.error = error
             self.state = f"ended: {type(error).__name__}: {error}"
+        finally:
+            self._ended.set()
 
 
 def watch(

@@ -280,7 +280,7 @@ class Connections:
             if version < VERSION:
                 raise SchemaError(
                     f"{self.path} has schema {version}, this slowwave reads {VERSION}; open it once without "
-                    "readonly=True to bring it up to date"
+                    "readonly=True to bring it up to date, or a copy of it where it cannot be written"
                 )
             return
         if self.path != MEMORY and pragma(connection, "journal_mode") != "wal":
