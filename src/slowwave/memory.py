@@ -795,4 +795,4 @@ class Memory:
 
 def _apart(llm: LLM) -> LLM:
     """The model with a list of calls of its own, so that a reading knows which were its."""
-    return llm.session(llm.cache or DictCache())
+    return llm.session(llm.cache if llm.cache is not None else DictCache())
