@@ -87,7 +87,7 @@ def note_name(
     told = [] if llm is None else tell("note", NOTE, shown, llm, made, MOST_TOLD, (), name)
     cited = {id_ for _, ids in told for id_ in ids}
     chosen += [engram for engram in shown if engram.id in cited and engram not in chosen]
-    sources = (*sources, *(engram.id for engram in shown if engram.id in cited))
+    also = tuple(engram.id for engram in shown if engram.id in cited)
     note = Engram(
         id=new_id(),
         kind="note",
@@ -97,7 +97,7 @@ def note_name(
         scope=Scope.common(engram.scope for engram in chosen),
         at=first.at if held is None else min(first.at, held.at),
         recorded=now,
-        sources=tuple(dict.fromkeys(sources)),
+        sources=tuple(dict.fromkeys((*sources, *also))),
         attrs={"by": "sleep", "name": name, "mentions": count, "first_at": first_at, "opening": opening},
         origin=name_origin(name),
     )

@@ -22,7 +22,8 @@ from slowwave.ops.extraction import ids_of
 from slowwave.ops.grounding import Ground, ungrounded
 from slowwave.ops.made import Made
 from slowwave.ops.modality import is_unreal, tells_change
-from slowwave.ops.outcomes import by_rules, slot_of, value_key
+from slowwave.ops.outcomes import by_rules, slot_of
+from slowwave.ops.vocabulary import value_key
 from slowwave.records import Change, Engram, Link, Scope
 from slowwave.store.ids import new_id
 
