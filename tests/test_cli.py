@@ -181,11 +181,16 @@ def test_every_command_gives_one_json_document(name, values, lived, tmp_path):
 
 
 def test_a_parameter_of_memory_is_an_option_of_its_command(run):
-    for name, method in (("add", "add"), ("search", "search"), ("import", "import_"), ("erase", "erase")):
+    for name, method in (("add", "add"), ("search", "search"), ("import", "import_"), ("erase", "erase"),
+                         ("log", "log"), ("sleep", "sleep"), ("sleep", "sleep_every")):  # fmt: skip
         shown = run(name, "--help")[1]
         asked = set(re.findall(r"--([a-z-]+)", shown))
         for parameter in inspect.signature(getattr(Memory, method)).parameters.values():
-            if parameter.kind is parameter.KEYWORD_ONLY and parameter.name != "progress":
+            if parameter.kind is parameter.KEYWORD_ONLY and parameter.name not in (
+                "progress",
+                "on_night",
+                "on_trouble",
+            ):
                 assert parameter.name.replace("_", "-") in asked
     assert "(default: 10)" in run("search", "--help")[1]
 
@@ -350,7 +355,8 @@ def test_systems_tells_what_each_fills_claims_and_asks(run, values):
         assert (rows[name]["claim"], rows[name]["paper"]) == (system.claim, system.paper)
         assert f"{name} " in shown
         assert set(rows[name]["model"]) <= {"sleep", "reading"}
-    assert "sleep" in rows["memos"]["model"]
+    asked = {name: row["model"] for name, row in rows.items()}
+    assert (asked["memos"], asked["a-mem"]) == (["sleep"], ["sleep", "reading"])
 
 
 def test_asks_is_read_off_the_code_of_a_system_and_what_it_stands_on(tmp_path, monkeypatch):

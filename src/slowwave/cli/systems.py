@@ -39,16 +39,24 @@ def system_rows() -> list[dict[str, Any]]:
 
 
 def asks(system: type) -> list[str]:
-    """When a system may ask a language model ("sleep", "reading"), read off its code and its neighbours in `text`."""
+    """When a system may ask a language model ("sleep", "reading"), read off its code and what that imports in `text`.
+
+    Other systems' files are not followed, since what is taken from them is small; but one that holds another system
+    within (by `resolve_system`) may ask what the default does.
+    """
+    from slowwave.text import SYSTEMS
+
     modules = {cls.__module__ for cls in system.__mro__ if cls.__module__.startswith("slowwave.text.")}
     found: set[str] = set()
-    seen = set(SHARED)
+    seen = {*SHARED, *({other.__module__ for other in SYSTEMS.values()} - modules)}
     while modules - seen:
         module = (modules - seen).pop()
         seen.add(module)
         asked, imported = _read(module)
         found |= asked
         modules |= imported
+        if "slowwave.text" in imported:
+            found.update(asks(SYSTEMS["default"]))
     return [word for word in ASKED.values() if word in found]
 
 
@@ -64,7 +72,7 @@ def _read(module: str) -> tuple[set[str], set[str]]:
         if isinstance(node, ast.Attribute) and node.attr == "llm":
             owner = node.value.attr if isinstance(node.value, ast.Attribute) else getattr(node.value, "id", "")
             asked |= {ASKED[owner]} if owner in ASKED else set()
-        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("slowwave.text."):
+        elif isinstance(node, ast.ImportFrom) and f"{node.module}.".startswith("slowwave.text."):
             imported.add(str(node.module))
     return asked, imported
 
