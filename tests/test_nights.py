@@ -13,9 +13,10 @@ import pytest
 
 from asking import Asking, echoing
 from slowwave import Memory, Scope
+from slowwave.bench.reply_file import FileCache
 from slowwave.errors import ConflictError, InputError, LeaseHeldError, NotFoundError, StoreReadOnlyError
 from slowwave.models.fakes import FakeChat, fake_garbage
-from slowwave.models.llm import LLM, FileCache
+from slowwave.models.llm import LLM
 from slowwave.store import sqlite_leases
 from slowwave.store.base import Said
 from slowwave.store.holding import Holding

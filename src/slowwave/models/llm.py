@@ -18,7 +18,7 @@ from typing import Any
 
 from slowwave.errors import InputError, ModelBusyError, ModelError, ModelMissingError
 from slowwave.models.answer import Answer, read, unfenced
-from slowwave.models.cache import DictCache, FileCache, ReplyCache
+from slowwave.models.cache import DictCache, ReplyCache
 from slowwave.models.chat import ChatModel, Reply
 from slowwave.models.prompt import Prompt, array_of, choice, obj, text
 from slowwave.records import Call
@@ -362,6 +362,6 @@ def _call(
 
 
 __all__ = [
-    "LLM", "NO_REPLY", "Answer", "DictCache", "FileCache", "Prompt", "ReplyCache", "Spent", "array_of", "choice",
+    "LLM", "NO_REPLY", "Answer", "DictCache", "Prompt", "ReplyCache", "Spent", "array_of", "choice",
     "obj", "read", "text", "unfenced",
 ]  # fmt: skip

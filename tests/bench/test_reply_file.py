@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from slowwave.bench.reply_file import FileCache
 from slowwave.errors import StoreCorruptError, StoreError
-from slowwave.models.cache import FileCache
 from slowwave.models.chat import Reply, Token
 from slowwave.models.fakes import FakeChat, fake_garbage
 from slowwave.models.llm import LLM, Prompt, choice, obj
@@ -57,7 +57,7 @@ def test_replies_of_no_use_are_not_kept(tmp_path: Path) -> None:
 
 def test_a_reply_survives_a_kill_at_any_moment(tmp_path: Path) -> None:
     script = f"""
-from slowwave.models.cache import FileCache
+from slowwave.bench.reply_file import FileCache
 from slowwave.models.chat import Reply
 from slowwave.models.prompt import Prompt
 cache = FileCache({str(tmp_path / "r")!r})
