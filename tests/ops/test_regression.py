@@ -23,7 +23,7 @@ from slowwave.records import Engram, Hit, Scope
 ANA = {"user_id": "ana"}
 NOW = datetime(2024, 6, 1, tzinfo=UTC)
 CHECK = Check("Where does Ana live?", ("Oslo",), ("Rome",), "Ana", "home")
-YES, NO = Mark(right=True, outdated=False, cited=True), Mark(right=False, outdated=True)
+YES, NO = Mark(fresh=True, right=True, cited=True), Mark(fresh=False, right=False)
 
 
 def record(text, id_="e1", **fields):
@@ -40,8 +40,8 @@ def marked(*texts, check=CHECK, said=(), **fields):
 def test_the_first_hit_that_answers_is_the_answer():
     assert marked("The lake froze.", "I moved to Oslo.", "I live in Rome.") == YES
     assert marked("I live in Rome.", "I moved to Oslo.") == NO
-    assert marked("The lake froze.") == Mark(right=False, outdated=False)
-    assert marked() == Mark(right=False, outdated=False)
+    assert marked("The lake froze.") == Mark(fresh=True, right=False)
+    assert marked() == Mark(fresh=True, right=False)
 
 
 def test_a_hit_that_holds_both_values_does_not_answer():
@@ -102,6 +102,13 @@ def test_worse_answers_speak_against_a_change_from_alpha_on():
     assert not_worse(*pairs(0, 7), alpha=1.0).holds
 
 
+def test_an_answer_that_is_crowded_out_counts_where_chance_is_ruled_out():
+    gone = Mark(fresh=True, right=False)
+    before = dict.fromkeys(range(12), YES)
+    assert not_worse(before, {n: gone if n < 2 else YES for n in range(12)}, 1.0).holds
+    assert not not_worse(before, {n: gone if n < 8 else YES for n in range(12)}, 1.0).holds
+
+
 def test_the_numbers_are_told():
     ruling = not_worse(*pairs(2, 1), alpha=1.0)
     assert (ruling.tests["right"].worse, ruling.tests["right"].better, ruling.tests["right"].of) == (2, 1, 13)
@@ -110,7 +117,7 @@ def test_the_numbers_are_told():
 
 
 def test_one_lost_citation_among_right_answers_is_chance_and_many_are_not():
-    lost = Mark(right=True, outdated=False, cited=False)
+    lost = Mark(fresh=True, right=True, cited=False)
     assert not_worse(dict.fromkeys(range(10), YES), {n: lost if n < 1 else YES for n in range(10)}, 1.0).holds
     assert not not_worse(dict.fromkeys(range(10), YES), {n: lost if n < 8 else YES for n in range(10)}, 1.0).holds
 

@@ -86,7 +86,7 @@ def test_a_bad_batch_is_turned_down_on_the_canary_slice_and_nothing_is_made_of_i
     report = tell(memory, clock, *BAD, session="bad", day=5)
     assert verdicts(memory) == [("good", "admitted", 1.0), ("bad", "turned down", 0.25)]
     assert "Rome" in home(memory)
-    assert any("bad: turned down: right: 1 of 1 worse" in note for note in report.notes)
+    assert any("bad: turned down: fresh: 1 of 1 worse" in note for note in report.notes)
     assert not any(e.sources and e.session == "bad" for e in memory.list(limit=None, **ANA))
     said = [e for e in memory.list(retired=True, limit=None, **ANA) if e.text in BAD]
     assert [status_of(e) for e in said] == ["archived"] * 3

@@ -22,8 +22,10 @@ from slowwave.ops.vocabulary import canonical, value_key
 from slowwave.records import Change, Engram, Hit
 from slowwave.store.base import View
 
-MEASURES = ("right", "cited", "refused")
-DECISIVE = ("right", "refused")  # what these say counts from `alpha` on, the others only where chance is ruled out
+MEASURES = ("fresh", "right", "cited", "refused")
+# Another value where none was, or an answer where nothing is known, counts from `alpha` on. A right answer that falls
+# out of the hits, or loses its source, counts where chance is ruled out: any new record can crowd one out.
+DECISIVE = ("fresh", "refused")
 SURE = 0.05
 NO_GROUND = ("archived", "forgotten", "undone")  # a record that left the view for these is no source to rest on
 
@@ -70,14 +72,14 @@ class Check:
 class Mark:
     """How one check was answered; None where a measure does not apply to it.
 
-    right     the first hit that answers gives the gold
-    outdated  it gives another value
-    cited     of a right answer: it rests on a record that says so and was not taken out of the memory
-    refused   for a question on which nothing is known: nothing was answered
+    fresh    the first hit that answers gives no other value
+    right    it gives the gold
+    cited    of a right answer: it rests on a record that says so and was not taken out of the memory
+    refused  for a question on which nothing is known: nothing was answered
     """
 
+    fresh: bool | None = None
     right: bool | None = None
-    outdated: bool | None = None
     cited: bool | None = None
     refused: bool | None = None
 
@@ -101,10 +103,10 @@ def mark(check: Check, hits: Sequence[Hit], sources: Sources) -> Mark:
         if gold:
             made_of = [e for e in sources(hit.engram.sources).values() if e.retired_why not in NO_GROUND]
             cited = not hit.engram.sources or any(holds_any(engram.text, check.gold) for engram in made_of)
-            return Mark(right=True, outdated=False, cited=cited)
+            return Mark(fresh=True, right=True, cited=cited)
         if other:
-            return Mark(right=False, outdated=True)
-    return Mark(right=False, outdated=False)
+            return Mark(fresh=False, right=False)
+    return Mark(fresh=True, right=False)
 
 
 def measure(checks: Iterable[Check], ask: Ask, sources: Sources) -> dict[str, Mark]:
@@ -134,7 +136,7 @@ class Ruling:
 def not_worse(before: Marks, after: Marks, alpha: float, overturned: int = 0, rate: float = 0.0) -> Ruling:
     """Rule on marks of the same checks before and after: no measure may get worse beyond chance.
 
-    alpha       the largest corrected p at which that counts; 1 lets no more answers get worse than better
+    alpha       the largest corrected p at which that counts, for what is decisive; 1 lets no more get worse than better
     overturned  checks drawn from the store whose fact the batch itself replaces; they are not in the marks
     rate        the share of such checks that a batch usually overturns: far more than that speaks against it
     """
