@@ -20,6 +20,7 @@ import pytest
 from slowwave.cli import main, parser, showcase
 from slowwave.cli.arguments import given, options, told
 from slowwave.cli.commands import COMMANDS
+from slowwave.cli.nights import CALLBACKS
 from slowwave.cli.page import Page
 from slowwave.memory import Memory
 from slowwave.text import SYSTEMS
