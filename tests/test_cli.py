@@ -187,11 +187,7 @@ def test_a_parameter_of_memory_is_an_option_of_its_command(run):
         shown = run(name, "--help")[1]
         asked = set(re.findall(r"--([a-z-]+)", shown))
         for parameter in inspect.signature(getattr(Memory, method)).parameters.values():
-            if parameter.kind is parameter.KEYWORD_ONLY and parameter.name not in (
-                "progress",
-                "on_night",
-                "on_trouble",
-            ):
+            if parameter.kind is parameter.KEYWORD_ONLY and parameter.name not in ("progress", *CALLBACKS):
                 assert parameter.name.replace("_", "-") in asked
     assert "(default: 10)" in run("search", "--help")[1]
 
