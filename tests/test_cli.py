@@ -170,8 +170,9 @@ CALLS = {
     "atlas": ["--form", "survey"],
     "reproduce": [],
     "bench": [],
+    "probe": [],
 }
-NO_MEMORY = {"systems", "atlas", "reproduce", "bench"}
+NO_MEMORY = {"systems", "atlas", "reproduce", "bench", "probe"}
 
 
 @pytest.mark.parametrize("name", COMMANDS)

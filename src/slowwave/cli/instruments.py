@@ -49,7 +49,7 @@ def instrument(name: str) -> type[Probe]:
 
 @command(
     "run an instrument on a model's memory, or list them",
-    "slowwave probe geometry --model smollm2-135m.gguf --out geometry --quick",
+    "slowwave probe",
     fill_probe,
 )
 def probe(args: Args) -> Done:

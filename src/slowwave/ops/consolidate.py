@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import datetime
 
 from slowwave.ops.compare import compare
@@ -101,7 +100,7 @@ def _supersede(old: Engram, new: Engram, reason: str, now: datetime) -> Change:
 
 def fact_origin(statement: Statement) -> str:
     """The name under which facts about a statement's attribute of its subject are found again."""
-    return fact_name(statement.subject, statement.attribute)
+    return fact_name(statement.subject, canonical(statement.attribute))
 
 
 def fact_name(subject: str, attribute: str) -> str:
@@ -110,15 +109,12 @@ def fact_name(subject: str, attribute: str) -> str:
 
 
 def read_facts(engram: Engram) -> list[Statement]:
-    """The statements of a record that are worth a fact, their attributes by their usual names.
-
-    What stands in quotation marks is somebody else's.
-    """
+    """The statements of a record that are worth a fact; what stands in quotation marks is somebody else's."""
     if engram.kind != "episode" or len(engram.text) > 4000:
         return []
     text = unquoted(engram.text)
     return [
-        replace(found, attribute=canonical(found.attribute))
+        found
         for found in statements(text, engram.speaker)
         if not found.about_past and not _SUPPOSED.search(text[: found.span[0]])
     ]
@@ -173,7 +169,7 @@ def note_fact(
         sources=(engram.id,),
         attrs={
             "subject": said.subject,
-            "attribute": said.attribute,
+            "attribute": canonical(said.attribute),
             "value": said.value,
             "speaker": engram.speaker,
             "by": "sleep",

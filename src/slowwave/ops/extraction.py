@@ -159,7 +159,7 @@ def by_rule(episodes: Sequence[Engram], sentences: bool = True) -> list[Draft]:
                 continue
             covered.append(found.span)
             attribute = canonical(found.attribute)
-            said = f"{found.subject}'s {attribute} is {found.value}"
+            said = f"{found.subject}'s {found.attribute} is {found.value}"
             single = found.single_valued
             out.append(Draft(said, (engram.id,), engram.at, found.subject, attribute, found.value, single))
         if sentences:
@@ -250,9 +250,10 @@ def _misread(draft: Draft, said: Sequence[Engram]) -> str:
     for found in (found for engram in said for found in read_facts(engram)):
         if value_key(found.value) != value_key(draft.value):
             continue
-        named = found.attribute in VOCABULARY and draft.attribute in VOCABULARY
+        attribute = canonical(found.attribute)
+        named = attribute in VOCABULARY and draft.attribute in VOCABULARY
         other = found.subject.casefold() != draft.subject.casefold()
-        if other or (named and found.attribute != draft.attribute):
+        if other or (named and attribute != draft.attribute):
             return f"its source says it of {found.subject}'s {found.attribute}"
     return ""
 
