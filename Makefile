@@ -12,7 +12,7 @@ test: $(VENV)/dev.stamp lint
 	$(BIN)/python -m pytest
 
 lint: $(VENV)/dev.stamp
-	$(BIN)/ruff check .
+	$(BIN)/ruff check --no-cache .
 	$(BIN)/mypy
 
 bench: $(VENV)/dev.stamp

@@ -52,7 +52,13 @@ def test_the_walk_stops_once_nothing_younger_can_fall_below() -> None:
 
 
 def test_a_pruning_is_due_at_each_boundary_crossed() -> None:
-    assert [due_prunings(a, b, 100) for a, b in ((0, 99), (0, 100), (99, 100), (100, 199), (50, 350))] == [0, 1, 1, 0, 3]
+    assert [due_prunings(a, b, 100) for a, b in ((0, 99), (0, 100), (99, 100), (100, 199), (50, 350))] == [
+        0,
+        1,
+        1,
+        0,
+        3,
+    ]
 
 
 def test_blocks_go_on_where_the_last_night_stopped() -> None:

@@ -7,8 +7,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from replying import Replying
 
+from replying import Replying
 from slowwave import Memory
 from slowwave.models import resolve_embedder
 from slowwave.models.base import Embedder

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from replying import Replying
 
+from replying import Replying
 from slowwave import Memory
 from slowwave.models import FakeEmbedder
 from slowwave.models.fakes import NAMES, TROUBLEMAKERS

@@ -6,8 +6,8 @@ import itertools
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from replying import Replying
 
+from replying import Replying
 from slowwave import Memory
 from slowwave.errors import InputError
 from slowwave.models.fakes import NAMES, TROUBLEMAKERS

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from replying import Replying
 
+from replying import Replying
 from slowwave import Memory
 from slowwave.errors import InputError
 from slowwave.models import FakeEmbedder

@@ -63,9 +63,7 @@ class FakeChat:
             turn = len(self.asked)
             self.asked.append(list(messages))
         said = (
-            self.replies(messages, schema)
-            if callable(self.replies)
-            else self.replies[min(turn, len(self.replies) - 1)]
+            self.replies(messages, schema) if callable(self.replies) else self.replies[min(turn, len(self.replies) - 1)]
         )
         if isinstance(said, Exception):
             raise said
