@@ -123,7 +123,7 @@ def test_a_fact_is_told_by_one_name_whatever_the_spelling(memory):
     memory.add("My favourite colour is blue.", at="2023-02-01", speaker="Ana", session="b", **ANA)
     memory.sleep(**ANA)
     facts = {fact.text: fact.until is None for fact in memory.list(kinds=["fact"], **ANA)}
-    assert facts == {"Ana's favourite colour is red": False, "Ana's favourite colour is blue": True}
+    assert facts == {"Ana's favourite color is red": False, "Ana's favourite colour is blue": True}
 
 
 def test_of_three_values_the_last_stands_first_though_its_words_fit_least(memory):
@@ -261,3 +261,19 @@ def test_a_night_does_not_bring_back_a_fact_that_was_forgotten(memory):
     memory.forget(fact.id, **ANA)
     memory.sleep(since="2000-01-01", **ANA)
     assert memory.list(kinds=["fact"], **ANA) == []
+
+
+def test_a_turn_that_only_says_a_known_fact_in_other_words_is_folded_and_one_that_says_more_is_not(memory):
+    for at, speaker, text in (
+        ("2023-01-01", "Anna", "My office is room 12."),
+        ("2023-02-01", "Anna", "I now sit in room 12."),
+        ("2023-02-02", "Ben", "Anna's office is in room 12."),
+        ("2023-02-03", "Anna", "I sit in room 12 beside Tom these days."),
+    ):
+        memory.add(text, at=at, speaker=speaker, session=at, **ANA)
+    night = memory.sleep(**ANA)
+    left = texts(memory.list(kinds=["episode"], **ANA))
+    assert left == ["My office is room 12.", "I sit in room 12 beside Tom these days."]
+    assert sum(change.verb == "merge" for change in night) == 2
+    memory.undo(night.op, **ANA)
+    assert len(memory.list(kinds=["episode"], **ANA)) == 4

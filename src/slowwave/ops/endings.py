@@ -11,7 +11,8 @@ from datetime import datetime
 
 from slowwave.ops import words
 from slowwave.ops.made import Made
-from slowwave.ops.vocabulary import cues_of
+from slowwave.ops.modality import is_state
+from slowwave.ops.vocabulary import cues_of, is_cued, value_key
 from slowwave.records import Change, Engram, Link
 from slowwave.store.base import View
 
@@ -52,6 +53,45 @@ def end_told(view: View, made: Made, now: datetime) -> None:
                     sources=(fact.id, by),
                 )
             )
+
+
+def fold_told(view: View, made: Made, now: datetime) -> None:
+    """Propose that turns which only say a known fact again leave the view; they support the fact, and undo brings them.
+
+    Whoever found the repeat, the words bear it out: the value, a word that goes with the attribute, the same subject,
+    stated as so, and nothing more.
+    """
+    ties = {tie.source: tie.target for change in made.changes if change.verb == "support" for tie in change.links}
+    fresh = {engram.id: engram for engram in made.engrams}
+    facts = _get(view, fresh, list(dict.fromkeys(ties.values())))
+    gone = {change.id for change in made.changes if {"until", "retired"} & change.fields.keys()}
+    for turn in view.get(list(ties)).values():
+        fact = facts.get(ties[turn.id])
+        live = turn.kind == "episode" and turn.until is None and turn.retired is None and turn.id not in gone
+        if fact is None or not live or fact.id in gone or not _is_repeat(turn, fact):
+            continue
+        made.changes.append(
+            Change(
+                "merge",
+                turn.id,
+                f"says {fact.id} again, and nothing more",
+                fields={"retired": now, "retired_why": "merged"},
+                guard={"retired": None},
+                links=(Link(turn.id, "supports", fact.id),),
+                sources=(turn.id, fact.id),
+            )
+        )
+
+
+def _is_repeat(turn: Engram, fact: Engram) -> bool:
+    subject, attribute = str(fact.attrs.get("subject", "")), str(fact.attrs.get("attribute", ""))
+    value = value_key(str(fact.attrs.get("value", "")))
+    said = _stems(turn.text)
+    own = (turn.speaker or "").casefold() == subject.casefold() and "~i" in {t.key for t in words.tokens(turn.text)}
+    named = all(part.casefold() in turn.text.casefold() for part in subject.split())
+    if not (value and value <= said and (own or named) and is_cued(attribute, [turn.text]) and is_state(turn.text)):
+        return False
+    return not says_more(turn, [fact])
 
 
 def says_more(turn: Engram, facts: Iterable[Engram]) -> bool:

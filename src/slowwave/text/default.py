@@ -24,7 +24,7 @@ from slowwave.ops.calibration import (
 from slowwave.ops.closeness import DAY, time_closeness
 from slowwave.ops.dates import TimeSpan, describe, find_event_times, find_times, resolve_event
 from slowwave.ops.disputes import tell_disputes
-from slowwave.ops.endings import end_told
+from slowwave.ops.endings import end_told, fold_told
 from slowwave.ops.fusion import Candidates, Weights, fuse, unite
 from slowwave.ops.made import Made
 from slowwave.ops.neighbours import adjacent, shape
@@ -298,6 +298,7 @@ class DefaultMemory(TextSystem):
         if night.llm is not None:
             state["model"] = read_with_model(night, night.llm, made, notes)
         end_told(night.view, made, night.now)
+        fold_told(night.view, made, night.now)
         digest(night, episodes, open_, made)
         note_names(night, episodes, made)
         weaken(night, made)
