@@ -177,6 +177,7 @@ def test_updates_are_told_apart(user):
     assert book.updated(new, [now, was]) == "old beside new"
     assert book.updated(new, [was]) == "omitted"
     assert book.updated(new, [now, was.with_(kind="summary")]) == "correct"
+    assert book.updated(new, [now, was.with_(kind="note", attrs={"name": old.value})]) == "correct"
     wrong = {"subject": user.user, "attribute": new.attribute, "value": "Nonsense"}
     assert book.updated(new, [now, record("Nonsense.", new, attrs=wrong)]) == "hallucinated"
 

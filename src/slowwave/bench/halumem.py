@@ -16,6 +16,7 @@ whatever happens. Source: HaluMem (Chen et al. 2025), whose data is not used; nu
                  all were only not told apart)
     answering    of the questions, from as many tokens as the budget allows: correct, hallucinated (the first text with
                  a value has a wrong one), omitted (none has any)
+    model        calls of the oracle for one user, and the share of them for which it has no truth: rules answer those
 """
 
 from __future__ import annotations
@@ -47,6 +48,7 @@ from slowwave.text import SYSTEMS, resolve_system
 RULES = "rules"
 REFERENCES = ("no memory", "full text", "recency", "bm25", "dense")
 EXTRACTION = ("recall", "weighted", "precision", "accuracy", "resistance", "f1", "stored")
+PARTS = {"extraction": EXTRACTION, "updating": UPDATING, "answering": ANSWERING, "model": ("calls", "no truth")}
 Row = dict[str, dict[str, float | None]]
 
 
@@ -130,8 +132,7 @@ class HaluMem(Benchmark):
             f"{counts['users']} users, {counts['chats']} chats, {counts['facts']} facts, {counts['updates']} updates, "
             f"{counts['distractors']} false claims, {sum(counts['questions'].values())} questions; mean over the users"
         )
-        parts = (("extraction", EXTRACTION), ("updating", UPDATING), ("answering", ANSWERING))
-        return "\n\n".join([head, *(_table(result["rows"], part, columns) for part, columns in parts)])
+        return "\n\n".join([head, *(_table(result["rows"], part, columns) for part, columns in PARTS.items())])
 
 
 # -- one row
@@ -163,7 +164,10 @@ def lived(system: str, user: Chats, embedder: Embedder, error: float | None, bud
             answers[q.id] = [hit.text for hit in made.hits]
     row: Row = {"extraction": book.extraction(), "updating": book.updating(), "answering": answered(user, answers)}
     spent = None if llm is None else llm.total()
-    row["model"] = {"calls": None if spent is None else float(spent.calls)}
+    row["model"] = {
+        "calls": None if spent is None else float(spent.calls),
+        "no truth": None if spent is None or not spent.calls else spent.problems / spent.calls,
+    }
     return row
 
 

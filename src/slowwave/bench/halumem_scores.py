@@ -60,8 +60,12 @@ class Book:
         return best, best > 0
 
     def updated(self, turn: Turn, derived: Sequence[Engram]) -> str:
-        """correct, hallucinated, "old beside new" or omitted; a summary tells of its own days, and not what holds."""
-        current = [engram for engram in derived if engram.until is None and engram.kind != "summary"]
+        """correct, hallucinated, "old beside new" or omitted.
+
+        A summary, and a note on whatever bears some name, tell of the days they sum up, and not of what holds.
+        """
+        told = (engram for engram in derived if engram.kind != "summary" and "name" not in engram.attrs)
+        current = [engram for engram in told if engram.until is None]
         false = [claim for claim in self.claimed if claim.attribute == turn.attribute]
         for engram in current:
             fills = self._fills(engram, turn.attribute)
