@@ -202,10 +202,11 @@ class Connections:
             return self._shared
         held: _Held | None = getattr(self._local, "held", None)
         if held is None:
-            self._drop_ended()
-            held = _Held(self._connect(), threading.current_thread(), threading.RLock())
-            self._local.held = held
-            self._open.append(held)
+            with _OPENING:
+                self._drop_ended()
+                held = _Held(self._connect(), threading.current_thread(), threading.RLock())
+                self._local.held = held
+                self._open.append(held)
         return held
 
     def _drop_ended(self) -> None:
@@ -311,12 +312,18 @@ class Connections:
 
 
 _EVERY: weakref.WeakSet[Connections] = weakref.WeakSet()
+_OPENING = threading.RLock()  # a process that forked while a connection was being opened would find SQLite locked
 
 
-def _locks() -> list[Any]:
-    """Let every statement come to its end, and begin none, while the process forks."""
+def _locks() -> Iterator[Any]:
+    """Let every statement come to its end, and begin none, while the process forks.
+
+    Writers first, who may be opening a connection; then the opening of any; then who reads on those that are open.
+    """
     every = list(_EVERY)
-    return [*(one._write_lock for one in every), *(held.lock for one in every for held in list(one._open))]
+    yield from [one._write_lock for one in every]
+    yield _OPENING
+    yield from [held.lock for one in list(_EVERY) for held in list(one._open)]
 
 
 def _close_inherited() -> None:

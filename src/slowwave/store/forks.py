@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 _guarded: weakref.WeakSet[Any] = weakref.WeakSet()
-_before: list[Callable[[], list[Any]]] = []
+_before: list[Callable[[], Iterable[Any]]] = []
 _in_child: list[Callable[[], None]] = []
 _held: list[Any] = []
 
@@ -22,16 +22,23 @@ def guard(lock: Any) -> Any:
     return lock
 
 
-def at_fork(locks: Callable[[], list[Any]], in_child: Callable[[], None]) -> None:
-    """Hold these locks too, after the guarded ones; and call `in_child` in the child while all are held."""
+def at_fork(locks: Callable[[], Iterable[Any]], in_child: Callable[[], None]) -> None:
+    """Hold these locks too, after the guarded ones; and call `in_child` in the child while all are held.
+
+    What `locks` yields is asked for one by one, so that the later ones may depend on the earlier ones being held.
+    """
     _before.append(locks)
     _in_child.append(in_child)
 
 
 def _take() -> None:
-    for lock in [*_guarded, *(lock for locks in _before for lock in locks())]:
+    for lock in list(_guarded):
         lock.acquire()
         _held.append(lock)
+    for locks in _before:
+        for lock in locks():
+            lock.acquire()
+            _held.append(lock)
 
 
 def _free() -> None:
