@@ -32,17 +32,26 @@ def asked_facts(question: str, subjects: Iterable[str]) -> list[str]:
 
 def attributes_in(question: str) -> list[str]:
     """The attributes that a question speaks of: by name ("phone number"), else by telling words ("live", "sit")."""
-    said = " ".join(re.findall(r"\w+", question.casefold()))
-    for other, usual in SPELLINGS:
-        said = said.replace(other, usual)
-    pattern, names = _forms()
-    named = [names[form] for form in pattern.findall(said)]
+    named = _named(question)
     if named:
         longest = max(len(VOCABULARY[name].name.split()) for name in named)
         return list(dict.fromkeys(n for n in named if len(VOCABULARY[n].name.split()) == longest))[:MOST]
     stems = {words.stem(token.surface.lower()) for token in words.tokens(question)}
     cued = Counter({name: len(attribute.cues & stems & _telling()) for name, attribute in VOCABULARY.items()})
     return [name for name, count in cued.most_common(MOST) if count and count == max(cued.values())]
+
+
+def names_attribute(question: str) -> bool:
+    """Whether a question calls an attribute by a name of its own, so that it is plain which one it asks for."""
+    return bool(_named(question))
+
+
+def _named(question: str) -> list[str]:
+    said = " ".join(re.findall(r"\w+", question.casefold()))
+    for other, usual in SPELLINGS:
+        said = said.replace(other, usual)
+    pattern, names = _forms()
+    return [names[form] for form in pattern.findall(said)]
 
 
 def overtaking(fact: Engram, rows: Iterable[Row]) -> Row | None:

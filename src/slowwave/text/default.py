@@ -29,7 +29,7 @@ from slowwave.ops.fusion import Candidates, Weights, fuse, unite
 from slowwave.ops.made import Made
 from slowwave.ops.neighbours import adjacent, shape
 from slowwave.ops.query import GENERIC, QueryAnalysis, analyse, asks_nothing_else, choose_terms, speaker_match
-from slowwave.ops.slots import asked_facts, overtaking
+from slowwave.ops.slots import asked_facts, names_attribute, overtaking
 from slowwave.ops.succession import successors
 from slowwave.ops.words import spaced
 from slowwave.records import Engram, Hit, Hits
@@ -46,6 +46,11 @@ MONTHS = "January February March April May June July August September October No
 Vector = NDArray[np.float32]
 GATHERED = ("summary", "note")
 PAGE = 2048  # records read at once by a night
+MEANT = 0.75  # of that, for a fact that the question asks for in words of its own
+MEANING = 1.0  # deviations above the mean cosine from which it may
+ENOUGH_FACTS = 6  # of whom a question names, for the nearest to mean anything
+NEAREST_FACTS = 3  # facts of whom a question names that it may ask for in words of its own
+NAMED_ALONE = 0.25  # what words count for where only the names of those who speak are shared: who speaks counts already
 KNOWN = 2.0  # what a fact gains where the question asks for it by subject and attribute
 SUPERSEDED = 1.5  # what a superseded record loses where the question is about the present
 FADED = 0.15  # what each halving of its strength costs a record
@@ -61,7 +66,8 @@ class _Pool:
     """The candidates of one search, and what is known of the whole scope.
 
     rows    one a candidate, in the order of the arrays in `candidates`
-    known   row numbers of the facts that the question asks for by subject and attribute
+    known   row numbers of the facts that the question asks for by subject and attribute, and how much it does
+    named_alone  whether of the question's words only the names of those who speak occur anywhere
     later   of these, those that a later turn may have overtaken, and that turn
     """
 
@@ -74,8 +80,9 @@ class _Pool:
     frequency: Mapping[str, int]
     beside: Set[str]
     degraded: Sequence[str]
-    known: Set[int]
+    known: Mapping[int, float]
     later: Mapping[int, int]
+    named_alone: bool
     dense: int
     lexical: int
     timely: int
@@ -144,11 +151,18 @@ class DefaultMemory(TextSystem):
         told = self.weights.speaker * min(1.0, DIALOGUE / max(1, len(speakers)))
         # "What happened in May?" asks for a time and nothing else, so the time decides.
         only_time = bool(times) and asks_nothing_else(asked.terms, [*asked.speakers, *(span.text for span in times)])
-        weights = replace(self.weights, speaker=told, time=self.weights.time * (3 if only_time else 1))
+        weights = replace(
+            self.weights,
+            speaker=told,
+            time=self.weights.time * (3 if only_time else 1),
+            lexical=self.weights.lexical * (NAMED_ALONE if pool.named_alone else 1),
+        )
         fused = fuse(pool.candidates, pool.mean, pool.std, weights)
         present = not (cue.want.at or cue.want.as_of or asked.wants_past or times)
         extra = {
-            "known": np.array([KNOWN * (row.n in pool.known and not (present and row.until)) for row in pool.rows]),
+            "known": np.array(
+                [0.0 if present and row.until else KNOWN * pool.known.get(row.n, 0.0) for row in pool.rows]
+            ),
             "superseded": np.array([-SUPERSEDED if present and row.until is not None else 0.0 for row in pool.rows]),
             "strength": np.array([FADED * math.log2(row.strength) for row in pool.rows]),
             "recent": _recency(pool.rows, cue, asked),
@@ -224,11 +238,12 @@ class DefaultMemory(TextSystem):
         records, frequency = view.document_frequency(asked.terms)
         terms = choose_terms(asked.terms, frequency, records)
         lexical = dict(view.lexical(terms, most, cue.want))
+        whose = {part for name in asked.speakers for part in name.casefold().split()}
+        named_alone = bool(terms) and whose.issuperset(terms)
         timely = [n for span in times for n in view.during(*time_range(span), most, cue.want)]
-        facts = view.find_origin(asked_facts(asked.text, [*asked.speakers, *asked.names]))
-        asked_for = {fact.id: fact for many in facts.values() for fact in many}
-        numbers = view.numbers(list(asked_for))
-        known = set(numbers.values())
+        asked_for = _facts_asked_for(view, cue.want, asked, dense, mean + MEANING * std)
+        numbers = view.numbers([fact.id for fact, _ in asked_for])
+        known = {numbers[fact.id]: weight for fact, weight in asked_for if fact.id in numbers}
         found = unite(list(dense), list(lexical), timely, sorted(known))
         rows = view.rows(found, cue.want)
         around = view.neighbours(list(rows.values()), 1)
@@ -237,9 +252,9 @@ class DefaultMemory(TextSystem):
         beside = GENERIC | timely_words | {value.casefold() for value in view.scope.to_dict().values()}
         offered = (len(dense), len(lexical), len(timely))
         later = {
-            numbers[id_]: row.n
-            for id_, fact in asked_for.items()
-            if id_ in numbers and fact.until is None and (row := overtaking(fact, rows.values())) is not None
+            numbers[fact.id]: row.n
+            for fact, weight in asked_for
+            if fact.id in numbers and weight == 1 and fact.until is None and (row := overtaking(fact, rows.values()))
         }
         if vector is not None:
             dense |= view.cosines(vector, [n for n in rows if n not in dense])
@@ -254,7 +269,19 @@ class DefaultMemory(TextSystem):
             )
             candidates = replace(candidates, time=closeness)
         return _Pool(
-            chosen, candidates, mean, std, vector, records, frequency, beside, degraded, known, later, *offered
+            chosen,
+            candidates,
+            mean,
+            std,
+            vector,
+            records,
+            frequency,
+            beside,
+            degraded,
+            known,
+            later,
+            named_alone,
+            *offered,
         )
 
     def _bearing(self, view: View, pool: _Pool, asked: QueryAnalysis, order: Sequence[int]) -> float:
@@ -381,6 +408,29 @@ def _candidates(
         words=np.array([s.words for s in shapes], dtype=np.int64),
         asks=np.array([s.asks for s in shapes], dtype=np.int64),
     )
+
+
+def _facts_asked_for(
+    view: View, want: Want, asked: QueryAnalysis, dense: Mapping[int, float], least: float
+) -> list[tuple[Engram, float]]:
+    """The facts on the attribute that a question names; where it names none, those its words and its meaning lead to.
+
+    dense    row number -> cosine with the question
+    least    cosine from which a fact may be meant in other words
+    returns  (fact, how much it counts as asked for)
+    """
+    whom = [*asked.speakers, *asked.names]
+    found = view.find_origin(asked_facts(asked.text, whom))
+    out = {fact.id: (fact, 1.0) for many in found.values() for fact in many}
+    if whom and dense and not (out and names_attribute(asked.text)):
+        begins = tuple(name.casefold() for name in whom)
+        rows = view.rows(list(dense), want)
+        facts = [n for n, row in rows.items() if row.kind == "fact" and row.text.casefold().startswith(begins)]
+        near = sorted((n for n in facts if dense[n] >= least), key=lambda n: -dense[n])[:NEAREST_FACTS]
+        nearest = view.engrams(near if len(facts) >= ENOUGH_FACTS else [])
+        meant = view.find_origin(sorted({fact.origin for fact in nearest.values() if fact.origin}))
+        out = {fact.id: (fact, MEANT) for many in meant.values() for fact in many} | out
+    return list(out.values())
 
 
 def _later_first(ranked: NDArray[np.float64], pool: _Pool) -> None:
