@@ -123,7 +123,7 @@ def test_an_import_of_earlier_days_takes_its_place_on_the_line(open_: Open) -> N
 def test_room_that_is_left_goes_to_the_next_nearest(open_: Open) -> None:
     memory = lived(open_(system={"seeds": 1}), *HOMES, "I have a dog named Rex.")
     rows = told(memory)
-    assert rows[3:] == ["Also remembered:", "[2022-04-01] (fact) Ana's pet is Rex"]
+    assert rows[3:] == ["Also remembered:", "[2022-04-01] (fact) Ana's dog is Rex"]
 
 
 def retelling(words: str) -> Callable[[str, dict[str, Any]], Any]:
