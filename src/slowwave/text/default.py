@@ -51,6 +51,7 @@ MEANING = 1.0  # deviations above the mean cosine from which it may
 ENOUGH_FACTS = 6  # of whom a question names, for the nearest to mean anything
 NEAREST_FACTS = 3  # facts of whom a question names that it may ask for in words of its own
 NAMED_ALONE = 0.25  # what words count for where only the names of those who speak are shared: who speaks counts already
+ALONE = 1.0  # what a fact gains, which stands alone, for what its session and its neighbours give to a turn
 KNOWN = 2.0  # what a fact gains where the question asks for it by subject and attribute
 SUPERSEDED = 1.5  # what a superseded record loses where the question is about the present
 FADED = 0.15  # what each halving of its strength costs a record
@@ -167,6 +168,9 @@ class DefaultMemory(TextSystem):
             "strength": np.array([FADED * math.log2(row.strength) for row in pool.rows]),
             "recent": _recency(pool.rows, cue, asked),
             "gathered": np.array([-self.gathered if row.kind in GATHERED else 0.0 for row in pool.rows]),
+            "alone": np.array(
+                [ALONE if row.kind == "fact" and not (present and row.until) else 0.0 for row in pool.rows]
+            ),
         }
         ranked = fused.score + sum(extra.values())
         if present:
