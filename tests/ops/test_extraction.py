@@ -86,6 +86,21 @@ def test_what_the_words_or_the_rules_read_otherwise_is_set_aside(attribute, fact
 
 
 @pytest.mark.parametrize(
+    ("text", "fact", "value"),
+    [
+        ("Ich wohne seit Mai in Köln.", "Ana wohnt seit Mai in Köln.", "Köln"),
+        ("J'habite à Lyon maintenant.", "Ana habite à Lyon.", "Lyon"),
+        ("我住在厦门。", "Ana住在厦门。", "厦门"),
+    ],
+)
+def test_other_languages_are_read_and_end_nothing_by_themselves(text, fact, value):
+    made = Made()
+    [draft] = extract([said(text)], model((["1"], "Ana", "home", value, fact)), made)
+    assert made.rejected == []
+    assert (draft.attribute, draft.value, draft.single) == ("home", value, False)
+
+
+@pytest.mark.parametrize(
     ("fact", "value", "why"),
     [
         ("I moved to Lisbon yesterday.", "Lisbon", "not who that is"),

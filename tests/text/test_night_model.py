@@ -105,6 +105,19 @@ def test_what_a_rule_reads_in_a_turn_is_not_gainsaid_by_the_model(open_memory):
     assert {fact.attrs["value"]: fact.until for fact in facts(memory).values()} == {"Oslo": None}
 
 
+def test_in_a_language_whose_words_are_not_known_a_change_is_told_and_ends_nothing(open_memory):
+    wohnt = reader(
+        ("in Köln", "Anna", "home", "Köln", "Anna wohnt in Köln."),
+        ("in Bern", "Anna", "home", "Bern", "Anna wohnt in Bern."),
+    )
+    memory = open_memory(llm_of(wohnt))
+    memory.add("Ich wohne in Köln.", speaker="Anna", at="2024-01-01", session="a", **ANA)
+    memory.add("Ich wohne in Bern.", speaker="Anna", at="2024-02-01", session="b", **ANA)
+    night = memory.sleep(**ANA)
+    assert {fact.until for fact in facts(memory).values()} == {None}
+    assert night.counts.get("contradict") == 1
+
+
 def test_what_is_read_late_ends_where_the_later_began(open_memory, clock):
     memory = open_memory(llm_of(HOMES))
     memory.add("Anna's flat is now in Oslo.", speaker="Ben", at="2024-02-01", session="b", **ANA)

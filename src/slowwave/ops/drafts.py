@@ -16,7 +16,7 @@ from slowwave.ops.consolidate import fact_name
 from slowwave.ops.extraction import Draft, as_fact
 from slowwave.ops.made import Made
 from slowwave.ops.outcomes import judge_all
-from slowwave.ops.vocabulary import value_key
+from slowwave.ops.vocabulary import is_single, value_key
 from slowwave.records import Change, Engram, Link
 from slowwave.store.base import View, Want
 
@@ -64,10 +64,14 @@ class Settling:
         current = [old for old in held if self._end(old) is None]
         if self._read_by_rule(fact, current):
             return
-        self._add(fact, current if single else current[-MOST_PAIRS:])
+        may_end = single or not is_single(str(fact.attrs["attribute"]))
+        self._add(fact, current if single else current[-MOST_PAIRS:], may_end)
 
-    def _add(self, fact: Engram, old: Sequence[Engram]) -> None:
-        """Add the fact, unless it only says what an older one says; with what it does to each of those."""
+    def _add(self, fact: Engram, old: Sequence[Engram], may_end: bool = True) -> None:
+        """Add the fact, unless it only says what an older one says; with what it does to each of those.
+
+        may_end  whether its words bear out what it is about: if not, what it would end is tied as contradicting it
+        """
         verdicts = judge_all([(other, fact, 1.0) for other in old], self.llm, self.made)
         until: datetime | None = None
         changes: list[Change] = []
@@ -76,7 +80,9 @@ class Settling:
             if verdict.outcome == "restates":
                 self._support(other, fact, verdict.reason)
                 return
-            if verdict.outcome == "supersedes" and fact.at > other.at:
+            if verdict.outcome == "supersedes" and not may_end:
+                changes.append(self._tie("contradict", "contradicts", other, fact, verdict.reason))
+            elif verdict.outcome == "supersedes" and fact.at > other.at:
                 changes.append(self._supersede(other, fact, verdict.reason))
             elif verdict.outcome == "supersedes" and fact.at < other.at:
                 until = other.at if until is None else min(until, other.at)

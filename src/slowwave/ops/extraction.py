@@ -18,7 +18,7 @@ from slowwave.ops import words
 from slowwave.ops.consolidate import read_facts
 from slowwave.ops.grounding import Ground
 from slowwave.ops.made import Made
-from slowwave.ops.vocabulary import VOCABULARY, canonical, is_cued, is_single, offered, value_key
+from slowwave.ops.vocabulary import VOCABULARY, canonical, is_cued, is_english, is_single, offered, value_key
 from slowwave.records import Engram, Scope
 from slowwave.store.ids import new_id
 
@@ -210,6 +210,8 @@ def _checked(
         if reason:
             made.reject(prompt, answer, reason, fact)
         elif fact.casefold() not in out:
+            if draft.single and not is_cued(draft.attribute, [engram.text for engram in said]):
+                draft = replace(draft, single=False)  # in a language whose words are not known here
             unsound = ground.lacks_claim(draft.subject, draft.attribute, draft.value)
             out[fact.casefold()] = _unnamed(draft) if unsound else draft
     order = {engram.id: place for place, engram in enumerate(episodes)}
@@ -243,9 +245,10 @@ def _shapeless(fact: str) -> str:
 
 def _misread(draft: Draft, said: Sequence[Engram]) -> str:
     """Whether the words of the turns, or what rules read in them, stand against subject, attribute and value."""
+    texts = [engram.text for engram in said]
     if value_key(draft.value) <= value_key(draft.subject) and draft.subject:
         return "its value is its subject"
-    if draft.single and not is_cued(draft.attribute, [engram.text for engram in said]):
+    if draft.single and not is_cued(draft.attribute, texts) and any(map(is_english, texts)):
         return f"nothing in its sources speaks of {draft.attribute}"
     for found in (found for engram in said for found in read_facts(engram)):
         if value_key(found.value) != value_key(draft.value):

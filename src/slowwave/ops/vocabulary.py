@@ -112,6 +112,9 @@ _MANY = _table(
     "reason | cause, motivation |\n",
     False,
 )
+_ENGLISH = words.word_set(
+    "the i my and you are to with it that have has they she he his her is of for this not from by"
+)
 ASIDE = frozenset(words.stem(w) for w in ("month", "profession"))
 VOCABULARY: dict[str, Attribute] = {**_ONE, **_MANY}
 SPELLINGS = (("favorite", "favourite"), ("color", "colour"), ("fave", "favourite"), ("e-mail", "email"))
@@ -145,6 +148,12 @@ def is_cued(attribute: str, texts: Iterable[str]) -> bool:
     return any(cues & {words.stem(token.surface.lower()) for token in words.tokens(text)} for text in texts)
 
 
+def is_english(text: str) -> bool:
+    """Whether a text has any word that only English has, or a telling word of an attribute; names alone do not say."""
+    toks = [token.surface.lower() for token in words.tokens(text)]
+    return not _ENGLISH.isdisjoint(toks) or not _all_cues().isdisjoint(map(words.stem, toks))
+
+
 def cues_of(attribute: str) -> frozenset[str]:
     """Stems of the words that go with an attribute; of one that is not in the vocabulary, those of its name."""
     name = canonical(attribute)
@@ -161,6 +170,11 @@ def value_key(value: str) -> frozenset[str]:
 def offered() -> str:
     """The names, as a prompt lists them."""
     return ", ".join(VOCABULARY)
+
+
+@lru_cache(maxsize=1)
+def _all_cues() -> frozenset[str]:
+    return frozenset(cue for attribute in VOCABULARY.values() for cue in attribute.cues)
 
 
 @lru_cache(maxsize=1)
