@@ -6,6 +6,9 @@ SlowwaveError
 │   ├── FilterError               a filter that does not parse
 │   └── FormatError               a file to import that is not in the format it was said to be in
 ├── NotFoundError(KeyError)       no such record, operation or system in this scope
+├── AccessError                   a server: the key may not do that, or does not reach that scope
+│   ├── UnknownKeyError           no key, or one that opens nothing
+│   └── QuotaError                the key has used up what it may use for now
 ├── ConflictError                 an undo or an edit that later changes stand against
 ├── StoreError                    the file under the memory
 │   ├── StoreCorruptError         not a database, or damaged
@@ -49,6 +52,22 @@ class NotFoundError(SlowwaveError, KeyError):
 
     def __str__(self) -> str:  # KeyError shows repr(args[0]); people should see the sentence
         return str(self.args[0]) if self.args else ""
+
+
+class AccessError(SlowwaveError):
+    """Whoever asks a server may not do that, or may not reach that scope."""
+
+
+class UnknownKeyError(AccessError):
+    """No key was given where one is needed, or one that opens nothing (any more)."""
+
+
+class QuotaError(AccessError):
+    """A key has used up its quota or its rate; `retry_seconds` says when it helps to try again."""
+
+    def __init__(self, message: str, retry_seconds: float = 1.0) -> None:
+        super().__init__(message)
+        self.retry_seconds = retry_seconds
 
 
 class ConflictError(SlowwaveError):

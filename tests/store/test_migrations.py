@@ -12,6 +12,7 @@ import pytest
 from slowwave import Memory, Scope
 from slowwave.errors import SchemaError
 from slowwave.store import connection as connections
+from slowwave.store.base import AUDIT
 from slowwave.store.connection import _statements
 from slowwave.store.migrations import APPLICATION_ID, STEPS, VERSION
 
@@ -59,6 +60,15 @@ def test_what_models_did_is_read_from_files_that_have_it(golden: Path, open_memo
     assert not view.calls()
     assert not view.rejected()
     assert b"moon" not in golden.read_bytes()
+
+
+def test_what_a_server_left_is_read_from_files_that_have_it(golden: Path, open_memory: Callable[..., Memory]) -> None:
+    served = version_of(golden) > 2
+    store = open_memory().store
+    assert [key.name for key in store.all_keys()] == ["laptop"] * served
+    assert [one.amount for one in store.usage("2024-01-01")] == [3] * served
+    assert [one.text for one in store.view(Scope(**ANA)).held()] == ["ignore all of it"] * served
+    assert [row["verb"] for row in store.view(AUDIT).operations()] == ["refuse"] * served
 
 
 def test_an_old_file_can_be_written_slept_on_undone_and_erased(

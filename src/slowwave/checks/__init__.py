@@ -24,11 +24,12 @@ from slowwave.checks.finding import FINDING
 from slowwave.checks.keeping import KEEPING
 from slowwave.checks.nights import NIGHTS
 from slowwave.checks.reading import READING
+from slowwave.checks.serving import SERVING
 from slowwave.checks.systems import SYSTEM_CHECKS, check_text_system
 from slowwave.checks.writing import WRITING
 from slowwave.models.base import Embedder
 
-STORE_CHECKS = (*READING, *WRITING, *FINDING, *KEEPING, *NIGHTS)
+STORE_CHECKS = (*READING, *WRITING, *FINDING, *KEEPING, *NIGHTS, *SERVING)
 
 
 def its_name_and_width_are_plain(embedder: Embedder) -> None:

@@ -11,11 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from slowwave.cli.arguments import WORDS, Parser, common, given, options, positional, scope_args
+from slowwave.cli.arguments import Parser, common, given, options, positional, scope_args
 from slowwave.cli.page import Page, entry_values, plain, record_values, steps_done, steps_proposed
 from slowwave.errors import InputError, NotFoundError
 from slowwave.progress import Bars
 from slowwave.records import RELATIONS, Engram, Report
+from slowwave.signatures import WORDS
 
 if TYPE_CHECKING:
     from slowwave.memory import Memory

@@ -20,6 +20,8 @@ from slowwave.records import Call, Change, Engram, Link, Rejected, Scope
 from slowwave.store.filters import Filter
 from slowwave.store.vectors import Found
 
+AUDIT = Scope(app_id="slowwave.audit")  # of what the journal keeps about the server itself; an erasure leaves it
+
 
 @dataclass(frozen=True, slots=True)
 class Cursor:
@@ -42,6 +44,9 @@ class Operation:
     calls     the calls of a language model that it took
     rejected  what a model proposed and nobody applied
     lease     under which it was made, and which ends with it; where it was lost, nothing is written: a ConflictError
+    held      what is kept apart instead of remembered, until somebody decides; see `Held`
+    settled   id of something held -> what was decided; its text goes, what was decided stays
+    noted     it is journalled even where nothing changed, such as a refusal; `held` and `settled` are always
     """
 
     id: str
@@ -57,6 +62,62 @@ class Operation:
     calls: tuple[Call, ...] = ()
     rejected: tuple[Rejected, ...] = ()
     lease: Lease | None = None
+    held: tuple[Held, ...] = ()
+    settled: Mapping[str, str] = field(default_factory=dict)
+    noted: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """What was given and is kept apart, unread by any search, until it is released or dropped: quarantine.
+
+    id        as an engram's; names it for whoever decides
+    text      for people; "" once it was decided
+    item      the whole of what was given, as JSON values; empty once it was decided
+    reason    a sentence: what stood against it
+    decided   when, and `decision` what: "released" or "dropped"; None and "" while it waits
+    """
+
+    id: str
+    scope: Scope
+    text: str
+    item: Mapping[str, Any]
+    reason: str
+    recorded: datetime
+    decided: datetime | None = None
+    decision: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """A key to a memory that is served, as a store keeps it: never the secret, only its hash.
+
+    id       tells it apart in logs and in the journal; `name` is for people
+    hash     SHA-256 of the secret, in hex
+    scopes   it reaches what lies in any of these; where none is named, everything
+    verbs    what it may do, see `slowwave.serve.access`
+    limits   its quotas by name, see `slowwave.serve.limits`
+    expires, revoked  from when on it opens nothing
+    """
+
+    id: str
+    name: str
+    hash: str
+    scopes: tuple[Scope, ...]
+    verbs: tuple[str, ...]
+    limits: Mapping[str, int]
+    created: datetime
+    expires: datetime | None = None
+    revoked: datetime | None = None
+
+
+class Usage(NamedTuple):
+    """How much of something a key has used on a day (UTC, as 2024-05-01)."""
+
+    key: str
+    day: str
+    what: str
+    amount: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -414,6 +475,10 @@ class View(ABC):
         """What was turned down, of the newest operation first, and in its order within it; all, or one operation's."""
 
     @abstractmethod
+    def held(self, limit: int = 100, ids: Sequence[str] | None = None, decided: bool = False) -> list[Held]:
+        """What is kept apart, newest first: all, or some by id; also what was decided, where that is asked for."""
+
+    @abstractmethod
     def cursor(self, system: str) -> Cursor:
         """How far the sleeps of this system and scope have looked."""
 
@@ -461,7 +526,8 @@ class Store(ABC):
 
         Calls and rejections are journalled even where no change took effect. A rejection one of whose sources is no
         longer there is not kept: it may quote what was erased.
-        raises  ConflictError for a refused change of a strict operation, and for a lease that was lost
+        raises  ConflictError for a refused change of a strict operation, for a lease that was lost, and for something
+                held that is not there, not in the operation's scope, or decided already
         """
 
     @abstractmethod
@@ -488,7 +554,10 @@ class Store(ABC):
 
     @abstractmethod
     def erase(self, scope: Scope, ids: Sequence[str]) -> Erased:
-        """Remove these records and all that is derived from them, from every table, index and file."""
+        """Remove these records and all that is derived from them, from every table, index and file.
+
+        Ids of what is held are removed as well; `counts` has how many under "held".
+        """
 
     @abstractmethod
     def replies(self, scope: Scope) -> Replies:
@@ -514,6 +583,22 @@ class Store(ABC):
     @abstractmethod
     def release_lease(self, lease: Lease) -> None:
         """Give it back; nothing happens if it was lost."""
+
+    @abstractmethod
+    def put_key(self, key: Key) -> None:
+        """Keep a key, new or in place of the one with its id."""
+
+    @abstractmethod
+    def all_keys(self) -> list[Key]:
+        """Every key there ever was, revoked ones too, oldest first."""
+
+    @abstractmethod
+    def note_usage(self, used: Sequence[Usage]) -> None:
+        """Add amounts to the counters of their key, day and kind. It survives a kill; a power cut may lose the last."""
+
+    @abstractmethod
+    def usage(self, since: str) -> list[Usage]:
+        """The counters from this day on, by key, day and kind."""
 
     @abstractmethod
     def scan(self, needles: Sequence[bytes]) -> dict[str, list[str]]:

@@ -13,11 +13,12 @@ import numpy as np
 
 from slowwave.errors import StoreError
 from slowwave.records import SCOPE_FIELDS
-from slowwave.store.base import Erased
+from slowwave.store.base import AUDIT, Erased
 from slowwave.store.connection import MEMORY, Connections
 from slowwave.store.reindex import bump_epoch, read_engrams
 from slowwave.store.sidecars import drop_all
 from slowwave.store.sqlite_rows import pack
+from slowwave.store.sqlite_serving import erase_held
 from slowwave.store.sqlite_view import SqliteView
 
 OPEN = "open_erasure"  # in `meta` from an erasure's commit until the files hold nothing of it
@@ -39,7 +40,8 @@ def erase(connections: Connections, view: SqliteView, ids: Sequence[str]) -> Era
     with connections.write() as connection:
         _fill(connection, own)
         gone = read_engrams(connections, [n for (n,) in connection.execute("SELECT n FROM temp.doomed")])
-        counts = _erase_rows(connection, len(own))
+        counts = _erase_rows(connection, len(own)) | {"held": erase_held(connection, view.scope, ids)}
+        _sweep(connection)
         connection.execute("DROP TABLE temp.doomed")
         connection.execute("INSERT OR REPLACE INTO meta VALUES (?, '1')", (OPEN,))
         bump_epoch(connection)
@@ -76,7 +78,6 @@ def _erase_rows(connection: sqlite3.Connection, asked: int) -> dict[str, int]:
     ):  # fmt: skip
         counts[table] = run(f"DELETE FROM {table} WHERE {column} IN {DOOMED}").rowcount
     counts["links"] = run(f"DELETE FROM links WHERE source IN {DOOMED} OR target IN {DOOMED}").rowcount
-    _sweep(connection)
     # Deleted words leave marks in the full-text index until its parts are merged: merge them now.
     run("INSERT INTO words (words) VALUES ('optimize')")
     return counts
@@ -180,13 +181,17 @@ def _sweep(connection: sqlite3.Connection) -> None:
     run("DROP TABLE IF EXISTS temp.empty")
     run(
         "CREATE TEMP TABLE empty AS SELECT a.n AS n FROM scopes a WHERE a.n NOT IN (SELECT scope FROM engrams) "
-        f"AND NOT EXISTS (SELECT 1 FROM scopes b JOIN engrams e ON e.scope = b.n WHERE {COVERS})"
+        f"AND NOT EXISTS (SELECT 1 FROM scopes b JOIN engrams e ON e.scope = b.n WHERE {COVERS}) "
+        f"AND NOT ({' AND '.join(f'a.{name} = ?' for name in SCOPE_FIELDS)})",
+        [getattr(AUDIT, name) or "" for name in SCOPE_FIELDS],
     )
+    run("DELETE FROM held WHERE decided IS NOT NULL AND scope IN (SELECT n FROM temp.empty)")
+    run("UPDATE operations SET noted = 0 WHERE scope IN (SELECT n FROM temp.empty)")
     for table in ("rejected", "calls"):
         run(f"DELETE FROM {table} WHERE op IN (SELECT n FROM operations WHERE scope IN (SELECT n FROM temp.empty))")
     run(
         "DELETE FROM operations WHERE n NOT IN (SELECT op FROM journal) AND n NOT IN (SELECT op FROM calls) "
-        "AND n NOT IN (SELECT op FROM rejected)"
+        "AND n NOT IN (SELECT op FROM rejected) AND noted = 0"
     )
     run("UPDATE operations SET undone_by = NULL WHERE undone_by NOT IN (SELECT id FROM operations)")
     run(
@@ -204,7 +209,7 @@ def _sweep(connection: sqlite3.Connection) -> None:
     run(
         "DELETE FROM scopes WHERE n NOT IN (SELECT scope FROM engrams) AND n NOT IN (SELECT scope FROM operations) "
         "AND n NOT IN (SELECT scope FROM sessions) AND n NOT IN (SELECT scope FROM cursors) "
-        "AND n NOT IN (SELECT scope FROM replies)"
+        "AND n NOT IN (SELECT scope FROM replies) AND n NOT IN (SELECT scope FROM held)"
     )
 
 

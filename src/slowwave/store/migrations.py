@@ -140,5 +140,25 @@ CREATE TABLE leases (
 ) STRICT, WITHOUT ROWID;
 """
 
-STEPS: tuple[str, ...] = (FIRST, MODELS)
+SERVING = """
+ALTER TABLE operations ADD COLUMN noted INTEGER NOT NULL DEFAULT 0;  -- kept though nothing changed
+
+CREATE TABLE keys (                               -- to a memory that is served; the secret is nowhere
+    n INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, name TEXT NOT NULL, hash TEXT NOT NULL,
+    scopes TEXT NOT NULL, verbs TEXT NOT NULL, limits TEXT NOT NULL,
+    created INTEGER NOT NULL, expires INTEGER, revoked INTEGER
+) STRICT;
+CREATE TABLE usage (
+    key TEXT NOT NULL, day TEXT NOT NULL, what TEXT NOT NULL, amount INTEGER NOT NULL, PRIMARY KEY (key, day, what)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE held (                               -- kept apart until somebody decides
+    n INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, scope INTEGER NOT NULL REFERENCES scopes,
+    text TEXT NOT NULL, item TEXT NOT NULL, reason TEXT NOT NULL,
+    recorded INTEGER NOT NULL, decided INTEGER, decision TEXT NOT NULL
+) STRICT;
+CREATE INDEX held_scope ON held (scope, n);
+"""
+
+STEPS: tuple[str, ...] = (FIRST, MODELS, SERVING)
 VERSION = len(STEPS)

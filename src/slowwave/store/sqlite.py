@@ -14,8 +14,21 @@ from numpy.typing import NDArray
 
 from slowwave.errors import InputError, StoreCorruptError
 from slowwave.records import Change, Engram, Link, Scope
-from slowwave.store import erasure, reindex, sqlite_leases
-from slowwave.store.base import Applied, Bookmark, Erased, Index, Kept, Lease, Operation, Past, Restored, Store
+from slowwave.store import erasure, reindex, sqlite_leases, sqlite_serving
+from slowwave.store.base import (
+    Applied,
+    Bookmark,
+    Erased,
+    Index,
+    Kept,
+    Key,
+    Lease,
+    Operation,
+    Past,
+    Restored,
+    Store,
+    Usage,
+)
 from slowwave.store.cache import Model, VectorCache
 from slowwave.store.clock import to_micros
 from slowwave.store.connection import MEMORY, Connections
@@ -135,6 +148,8 @@ class SqliteStore(Store):
             "SELECT key || ' ' || model || ' ' || text || ' ' || tokens AS part FROM replies",
             "SELECT name || ' ' || holder || ' ' || token || ' ' || machine AS part FROM leases",
             "SELECT user_id || ' ' || agent_id || ' ' || run_id || ' ' || app_id AS part FROM leases",
+            "SELECT id || ' ' || name || ' ' || scopes || ' ' || verbs AS part FROM keys",
+            "SELECT id || ' ' || text || ' ' || item || ' ' || reason AS part FROM held",
         )
         return any(
             self.read(f"SELECT EXISTS (SELECT 1 FROM ({text}) WHERE instr(lower(part), lower(?)) > 0)", [piece])[0][0]
@@ -304,6 +319,18 @@ class SqliteStore(Store):
 
     def release_lease(self, lease: Lease) -> None:
         sqlite_leases.release(self._connections, lease)
+
+    def put_key(self, key: Key) -> None:
+        sqlite_serving.put_key(self._connections, key)
+
+    def all_keys(self) -> list[Key]:
+        return sqlite_serving.keys(self._connections)
+
+    def note_usage(self, used: Sequence[Usage]) -> None:
+        sqlite_serving.note_usage(self._connections, used)
+
+    def usage(self, since: str) -> list[Usage]:
+        return sqlite_serving.usage(self._connections, since)
 
     def scan(self, needles: Sequence[bytes]) -> dict[str, list[str]]:
         return erasure.scan(self.files(), needles)

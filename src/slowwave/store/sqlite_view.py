@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from slowwave.records import SCOPE_FIELDS, Call, Engram, Link, Rejected, Scope
-from slowwave.store import sqlite_outgoing
-from slowwave.store.base import Asked, Bookmark, Cursor, Entry, Kept, Past, Pulse, Row, SetAside, View, Want
+from slowwave.store import sqlite_outgoing, sqlite_serving
+from slowwave.store.base import Asked, Bookmark, Cursor, Entry, Held, Kept, Past, Pulse, Row, SetAside, View, Want
 from slowwave.store.clock import from_micros, to_micros
 from slowwave.store.lexical import any_of, frequencies, quoted, rank
 from slowwave.store.sqlite_rows import (
@@ -444,6 +444,9 @@ class SqliteView(View):
             SetAside(op, from_micros(recorded), Rejected(what, why, text, tuple(sources.get(n, ())), model, prompt))
             for n, op, recorded, what, why, text, model, prompt in rows
         ]
+
+    def held(self, limit: int = 100, ids: Sequence[str] | None = None, decided: bool = False) -> list[Held]:
+        return sqlite_serving.held(self.store.read, self.scope, limit, ids, decided)
 
     def cursor(self, system: str) -> Cursor:
         rows = self.store.read(

@@ -13,7 +13,7 @@ import numpy as np
 
 from slowwave.errors import ConflictError, InputError, ScopeError
 from slowwave.records import Call, Change, Engram, Link, Rejected, Scope
-from slowwave.store import sqlite_leases
+from slowwave.store import sqlite_leases, sqlite_serving
 from slowwave.store.base import Index, Operation
 from slowwave.store.cache import Model
 from slowwave.store.clock import to_micros, zone_name
@@ -77,6 +77,16 @@ class Writer:
             self.sql("UPDATE operations SET undone_by = NULL WHERE undone_by = ?", (o.undoes,))
             self.sql("UPDATE operations SET undone_by = ? WHERE id = ?", (self.op_id, o.undoes))
         self._note(changes)
+        self._hold(connection)
+
+    def _hold(self, connection: sqlite3.Connection) -> None:
+        """What is kept apart, and what was decided of it."""
+        o = self.operation
+        for one in o.held:
+            sqlite_serving.hold(connection, one, self._scope_number(one.scope))
+        sqlite_serving.settle(connection, o)
+        if o.held or o.settled or o.noted:
+            connection.execute("UPDATE operations SET noted = 1 WHERE n = ?", (self._operation(),))
 
     def _end_lease(self, connection: sqlite3.Connection) -> None:
         """What was made under a lease counts only if nobody took it over meanwhile."""

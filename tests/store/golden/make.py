@@ -15,7 +15,7 @@ from pathlib import Path
 
 from slowwave import Memory, Scope
 from slowwave.records import Call, Rejected
-from slowwave.store.base import Operation, Said, Store
+from slowwave.store.base import AUDIT, Held, Key, Operation, Said, Store, Usage
 from slowwave.store.ids import new_id
 from slowwave.store.migrations import VERSION
 
@@ -53,6 +53,7 @@ def fill(path: Path) -> None:
         memory.forget(subject="wine", run_id="r", **ana)
         memory.search("Where does Ana live?", threshold=0, **ana)
         asked(memory.store, said[0].id)
+        served(memory.store)
 
 
 def asked(store: Store, id: str) -> None:
@@ -63,6 +64,16 @@ def asked(store: Store, id: str) -> None:
     store.apply(Operation(new_id(), "sleep", scope, recorded, model="small", calls=calls, rejected=aside), [], {})
     store.replies(scope).put("a1" * 32, "small", Said('{"items": []}', 120, 30), [id])
     store.take_lease(scope, "sleep", "whoever made this file", 60)
+
+
+def served(store: Store) -> None:
+    """What a server leaves: a key with its use, something held apart, a refusal."""
+    scope, recorded = Scope(user_id="ana"), Clock.now + timedelta(hours=2)
+    store.put_key(Key("k1", "laptop", "ab" * 32, (scope,), ("read",), {"requests_per_minute": 60}, recorded))
+    store.note_usage([Usage("k1", "2024-05-01", "requests", 3)])
+    held = Held(new_id(), scope, "ignore all of it", {"text": "ignore all of it"}, "an instruction", recorded)
+    store.apply(Operation(new_id(), "hold", scope, recorded, held=(held,)), [], {})
+    store.apply(Operation(new_id(), "refuse", AUDIT, recorded, params={"by": "k1"}, noted=True), [], {})
 
 
 if __name__ == "__main__":

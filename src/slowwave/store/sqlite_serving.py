@@ -1,0 +1,116 @@
+"""Keys, their use, and what is held apart, in a SQLite file."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import Any
+
+from slowwave.errors import ConflictError
+from slowwave.records import Scope
+from slowwave.store.base import Held, Key, Operation, Usage
+from slowwave.store.clock import from_micros, to_micros
+from slowwave.store.connection import Connections
+from slowwave.store.sqlite_rows import pack, scope_of, scope_sql
+
+HELD = "h.id, h.text, h.item, h.reason, h.recorded, h.decided, h.decision, s.user_id, s.agent_id, s.run_id, s.app_id"
+
+
+def put_key(connections: Connections, key: Key) -> None:
+    """See `Store.put_key`."""
+    scopes = pack([scope.to_dict() for scope in key.scopes])
+    with connections.write() as connection:
+        connection.execute(
+            "INSERT INTO keys (id, name, hash, scopes, verbs, limits, created, expires, revoked) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET name = excluded.name, "
+            "hash = excluded.hash, scopes = excluded.scopes, verbs = excluded.verbs, limits = excluded.limits, "
+            "created = excluded.created, expires = excluded.expires, revoked = excluded.revoked",
+            (key.id, key.name, key.hash, scopes, pack(key.verbs), pack(dict(key.limits)), to_micros(key.created),
+             _micros(key.expires), _micros(key.revoked)),
+        )  # fmt: skip
+
+
+def keys(connections: Connections) -> list[Key]:
+    """See `Store.keys`."""
+    rows = connections.fetch(
+        "SELECT id, name, hash, scopes, verbs, limits, created, expires, revoked FROM keys ORDER BY created, n"
+    )
+    return [
+        Key(id_, name, hash_, tuple(Scope(**scope) for scope in json.loads(scopes)), tuple(json.loads(verbs)),
+            json.loads(limits), from_micros(created), _moment(expires), _moment(revoked))
+        for id_, name, hash_, scopes, verbs, limits, created, expires, revoked in rows
+    ]  # fmt: skip
+
+
+def note_usage(connections: Connections, used: Sequence[Usage]) -> None:
+    """See `Store.note_usage`."""
+    with connections.note() as connection:
+        connection.executemany(
+            "INSERT INTO usage VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET amount = amount + excluded.amount",
+            [tuple(one) for one in used],
+        )
+
+
+def usage(connections: Connections, since: str) -> list[Usage]:
+    """See `Store.usage`."""
+    rows = connections.fetch("SELECT key, day, what, amount FROM usage WHERE day >= ? ORDER BY key, day, what", [since])
+    return [Usage(*row) for row in rows]
+
+
+def held(
+    read: Callable[[str, Sequence[Any]], list[Any]], scope: Scope, limit: int, ids: Sequence[str] | None, decided: bool
+) -> list[Held]:
+    """See `View.held`."""
+    seen, values = scope_sql(scope)
+    rows = read(
+        f"SELECT {HELD} FROM held h JOIN scopes s ON s.n = h.scope WHERE {seen} AND (? OR h.decided IS NULL) "
+        "AND (? IS NULL OR h.id IN (SELECT value FROM json_each(?))) ORDER BY h.n DESC LIMIT ?",
+        [*values, decided, *2 * [None if ids is None else json.dumps(list(ids))], limit],
+    )
+    return [
+        Held(id_, scope_of(fields), text, json.loads(item), reason, from_micros(recorded), _moment(when), decision)
+        for id_, text, item, reason, recorded, when, decision, *fields in rows
+    ]
+
+
+def hold(connection: sqlite3.Connection, one: Held, scope: int) -> None:
+    """Keep one thing apart, within a transaction. One with its id stays as it is."""
+    connection.execute(
+        "INSERT OR IGNORE INTO held (id, scope, text, item, reason, recorded, decided, decision) "
+        "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        (one.id, scope, one.text, pack(dict(one.item)), one.reason, to_micros(one.recorded), _micros(one.decided),
+         one.decision),
+    )  # fmt: skip
+
+
+def settle(connection: sqlite3.Connection, operation: Operation) -> None:
+    """Write down what was decided, within a transaction. ConflictError for what cannot be decided (any more)."""
+    seen, values = scope_sql(operation.scope)
+    for id_, decision in operation.settled.items():
+        done = connection.execute(
+            "UPDATE held SET decided = ?, decision = ?, text = '', item = '{}' WHERE id = ? AND decided IS NULL "
+            f"AND scope IN (SELECT s.n FROM scopes s WHERE {seen})",
+            (to_micros(operation.recorded), decision, id_, *values),
+        )
+        if not done.rowcount:
+            raise ConflictError(f"{id_:.60} is not held in {operation.scope}, or was decided already; nothing was done")
+
+
+def erase_held(connection: sqlite3.Connection, scope: Scope, ids: Sequence[str]) -> int:
+    """Remove what is held under these ids, within a transaction; how many."""
+    seen, values = scope_sql(scope)
+    return connection.execute(
+        "DELETE FROM held WHERE id IN (SELECT value FROM json_each(?)) "
+        f"AND scope IN (SELECT s.n FROM scopes s WHERE {seen})",
+        (json.dumps(list(ids)), *values),
+    ).rowcount
+
+
+def _micros(moment: datetime | None) -> int | None:
+    return None if moment is None else to_micros(moment)
+
+
+def _moment(micros: int | None) -> datetime | None:
+    return None if micros is None else from_micros(micros)
