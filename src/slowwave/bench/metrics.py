@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import string
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+
+from slowwave.ops.words import stem
 
 Floats = NDArray[np.float64]
 RESAMPLES = 10_000
@@ -94,3 +98,15 @@ def table(
                 paired = values[chosen] - rows[baseline][name][chosen]
                 out[row][f"{name} over {baseline}"] = interval(paired, clusters[chosen], seed)
     return out
+
+
+def overlap(reply: str, gold: str) -> float:
+    """Token F1 of two texts in [0, 1]: lower case, without punctuation, articles and "and", on word stems."""
+    a, b = _stems(reply), _stems(gold)
+    shared = sum((Counter(a) & Counter(b)).values())
+    return 2 * shared / (len(a) + len(b)) if shared else 0.0
+
+
+def _stems(text: str) -> list[str]:
+    plain = text.lower().translate(str.maketrans("", "", string.punctuation))
+    return [stem(word) for word in plain.split() if word not in ("a", "an", "the", "and")]
