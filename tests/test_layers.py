@@ -20,6 +20,7 @@ LINES: list[set[str]] = [
     {"store", "models", "progress"},
     {"ops"},
     {"text", "formats", "promote", "state", "weights", "watch"},
+    {"verbs"},
     {"memory", "data"},
     {"asynchronous", "checks", "compat", "atlas"},
     {"bench", "probes"},

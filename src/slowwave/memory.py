@@ -2,56 +2,45 @@
 
 An utterance is taken in (`ops/intake.py`), indexed (`text/`), kept (`store/`), found again (`text/`), and at night
 turned into what is known: `sleep` proposes Changes, the store applies them in one transaction, `undo` takes them back.
+What each verb does, step by step, is in `verbs/`: `write.py`, `read.py`, `sleep.py`, `journal.py`, `upkeep.py`.
 """
 
 from __future__ import annotations
 
 import builtins
-import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
 from datetime import UTC, datetime, tzinfo
 from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Unpack
 
-from slowwave.errors import ConflictError, InputError, NotFoundError, StoreError
+from slowwave.errors import InputError
 from slowwave.models import resolve_embedder, resolve_llm
 from slowwave.models.base import Embedder
 from slowwave.models.chat import ChatModel
-from slowwave.models.llm import LLM, DictCache
+from slowwave.models.llm import LLM
 from slowwave.ops import receipts
-from slowwave.ops.answering import Answered, answer
+from slowwave.ops.answering import Answered
 from slowwave.ops.arguments import (
     Moment,
     count_of,
     mapping_of,
     path_of,
     positive,
-    query_of,
     scope_and_filters,
-    threshold_of,
     want_of,
     zone_named,
 )
 from slowwave.ops.fading import MAX_HALF_LIFE_DAYS
-from slowwave.ops.intake import check_attrs, check_text, to_engrams, to_items
+from slowwave.ops.intake import check_text, to_items
 from slowwave.ops.packing import Context, estimate_tokens
-from slowwave.ops.provenance import chosen_ids, dependents, one
-from slowwave.ops.replies import StoredReplies
-from slowwave.ops.revision import amended, check_revisable, corrected
-from slowwave.ops.taking import fresh_of, known_of, outcomes_of, ties_of
-from slowwave.ops.undo import last_done, reverse
+from slowwave.ops.provenance import chosen_ids, one
 from slowwave.ops.uses import Uses
 from slowwave.records import (
-    Change,
     Engram,
-    Hit,
     Hits,
-    Item,
     Link,
-    Outcome,
     Receipt,
     Report,
     Scope,
@@ -60,20 +49,19 @@ from slowwave.records import (
     utc_now,
 )
 from slowwave.store import open_store
-from slowwave.store.base import Entry, Lines, Operation, Store, View, Want
+from slowwave.store.base import Entry, Operation, Store, View
 from slowwave.store.clock import parse_moment
 from slowwave.store.filters import parse
-from slowwave.store.holding import Holding
 from slowwave.store.ids import new_id
 from slowwave.text import resolve_system
-from slowwave.text.base import Cue, Dream, Night, TextSystem, batches, no_progress
+from slowwave.text.base import TextSystem, no_progress
+from slowwave.verbs import journal, read, sleep, upkeep, write
 from slowwave.watch import Slept, Watch, watch
 
 if TYPE_CHECKING:
     from slowwave.formats.arrive import Arrival
 
 Progress = Callable[[str, int, int], None]
-BATCH = 256  # records encoded and written in one transaction
 
 
 class Memory:
@@ -179,32 +167,7 @@ class Memory:
             "attrs": {**mapping_of("metadata", metadata), **mapping_of("attrs", attrs)},
         }
         items = to_items(content, common)
-        return self._take_in(items, own, "add", progress)
-
-    def _take_in(self, items: Sequence[Item], scope: Scope, verb: str, progress: Progress) -> Report:
-        start = time.perf_counter()
-        now = self._now()
-        self._uses.flush()
-        made = to_engrams(items, scope, self.zone, now, self.half_life_days)
-        view = self.store.view(scope)
-        outcomes: list[Outcome] = []
-        op: str | None = None
-        for part in batches(made, BATCH):
-            known = known_of(view, part)
-            fresh = fresh_of(part, known)
-            applied = None
-            if fresh:
-                self._check_model()
-                index = self.system.index([engram for engram, _ in fresh], [key for _, key in fresh], self.embedder)
-                changes = [Change("add", engram.id, "", engram=engram) for engram, _ in fresh]
-                applied = self.store.apply(self._operation(verb, scope, now, {}), changes, index)
-                op = applied.op or op
-            outcomes += outcomes_of(part, known, applied)
-            progress(verb, len(outcomes), len(made))
-        ties = ties_of(items, outcomes)
-        if ties:
-            self.store.apply(self._operation("link", scope, self._now(), {}), ties, {})
-        return Report(outcomes, op, time.perf_counter() - start)
+        return write.take_in(self, items, own, "add", progress)
 
     def update(
         self,
@@ -223,26 +186,8 @@ class Memory:
         """
         view = self._view(scope)
         check_text(reason, "reason")
-        old = one(view, id)
-        now = self._now()
-        given = mapping_of("attrs", attrs)
-        merged = {key: value for key, value in {**old.attrs, **given}.items() if value is not None}
-        check_attrs(merged)
         end = None if until is None else parse_moment(until, self.zone, "until")
-        check_revisable(old, end)
-        operation = self._operation("update", view.scope, now, {})
-        if text is None or text == old.text:
-            change = amended(old, merged if given else None, end, now, reason)
-            applied = self.store.apply(operation, [change], {})
-            if applied.refused:  # somebody else was first: look again, so that neither's keys are lost
-                return self.update(id, until=until, attrs=attrs, reason=reason, **scope)
-            return Report([Outcome(id, "UPDATE" if applied.changes else "NONE", old.text)], applied.op)
-        new, key, changes = corrected(old, text, merged, end, now, reason)
-        self._check_model()
-        index = self.system.index([new], [key], self.embedder)
-        applied = self.store.apply(replace(operation, strict=True), changes, index)
-        made = applied.added.get(new.id, new.id)
-        return Report([Outcome(made, "UPDATE", text, f"takes the place of {id}")], applied.op)
+        return write.correct(self, view, id, text, end, mapping_of("attrs", attrs), reason)
 
     def link(
         self,
@@ -254,15 +199,7 @@ class Memory:
         **scope: Unpack[ScopeArgs],
     ) -> Report:
         """Tie two records of the scope: (source, "causes", target). Tying them again changes nothing."""
-        view = self._view(scope)
-        tie = Link(source, relation, target, weight)
-        if source == target:
-            raise InputError(f"{source} cannot be tied to itself")
-        for id_ in (source, target):
-            one(view, id_)
-        change = Change("link", source, "tied by hand", links=(tie,), sources=(source, target))
-        applied = self.store.apply(self._operation("link", view.scope, self._now(), {}), [change], {})
-        return Report(applied.changes, applied.op)
+        return write.tie(self, self._view(scope), Link(source, relation, target, weight))
 
     # -- read
 
@@ -295,14 +232,10 @@ class Memory:
         note_use   count this as a use of what was found, which keeps it from fading
         ask        let the reading ask the language model (expand the query, look again, rerank), as the system does
         """
-        view, cue = self._asked(
-            query, top_k, threshold, filters, kinds, at, as_of, now, explain=explain, ask=ask, **scope
+        view, cue = read.asked(
+            self, query, top_k, threshold, filters, kinds, at, as_of, now, explain=explain, ask=ask, **scope
         )
-        hits = self.system.search(view, cue, self.embedder)
-        if note_use:
-            self._note(hits, cue)
-        self._note_calls("search", view, cue.llm)
-        return hits
+        return read.find(self, view, cue, note_use)
 
     def context(
         self,
@@ -319,12 +252,8 @@ class Memory:
         count_tokens  your model's counter; the default estimates
         search        scope, filters, at, as_of, ... as for `search`
         """
-        view, cue = self._asked(query, top_k, **search)
-        made = self.system.context(view, cue, self.embedder, count_of("max_tokens", max_tokens), count_tokens)
-        if note_use:
-            self._note([*made.hits, *made.left_out], cue)
-        self._note_calls("context", view, cue.llm)
-        return made
+        view, cue = read.asked(self, query, top_k, **search)
+        return read.compose(self, view, cue, max_tokens, count_tokens, note_use)
 
     def answer(
         self,
@@ -346,14 +275,8 @@ class Memory:
         """
         if self.llm is None:
             raise InputError("answer asks a language model, and there is none; open Memory(llm=...)")
-        view, cue = self._asked(question, top_k, **search)
-        llm = cue.llm or _apart(self.llm)
-        made = self.system.context(view, cue, self.embedder, count_of("max_tokens", max_tokens), estimate_tokens)
-        said = answer(cue.text, cue.now.astimezone(self.zone), made, llm)
-        if note_use:
-            self._note(said.hits or made.hits, cue)
-        self._note_calls("answer", view, llm)
-        return said
+        view, cue = read.asked(self, question, top_k, **search)
+        return read.reply(self, view, cue, max_tokens, note_use)
 
     def get(
         self,
@@ -390,14 +313,7 @@ class Memory:
         **scope: Unpack[ScopeArgs],
     ) -> Sequence[Entry]:
         """Every change to a record, its predecessors and successors, oldest first."""
-        view = self._view(scope)
-        one(view, id)
-        chain, edge = {id}, [id]
-        while edge:
-            ends = {end for tie in view.links(edge, ("supersedes",)) for end in (tie.source, tie.target)}
-            edge = [end for end in ends if end not in chain]
-            chain.update(edge)
-        return list(reversed(view.journal(sorted(chain))))
+        return journal.history(self._view(scope), id)
 
     def log(
         self,
@@ -415,21 +331,7 @@ class Memory:
         rejected  instead what a model proposed and nobody applied (SetAside): the text, the reason, model and sources
         calls     instead the calls of language models (Asked): for what, the hash of the prompt, model, tokens
         """
-        view = self._view(scope)
-        most = count_of("limit", limit) if op is None else 1_000_000
-        if rejected and calls:
-            raise InputError("rejected and calls were both asked for; ask for one, then for the other")
-        if op is None and not (rejected or calls):
-            return view.operations(most, verb)
-        asked, aside = view.calls(most, op), view.rejected(most, op)
-        if op is None:
-            return asked if calls else aside
-        entries = view.journal(op=op, limit=most)
-        if not entries and not view.operations(1, op=op):
-            raise NotFoundError(f"no operation {op:.60} in {view.scope}; see: slowwave log")
-        if calls or rejected:
-            return asked if calls else aside
-        return Lines(entries[::-1], [one.call for one in asked], [one.rejected for one in aside])
+        return journal.log(self._view(scope), op, limit, verb, rejected, calls)
 
     # -- sleep
 
@@ -449,49 +351,7 @@ class Memory:
 
         What a model has answered is kept until its sources are erased: a night that was killed pays for nothing twice.
         """
-        start = time.perf_counter()
-        view = self._view(scope)
-        now = self._now()
-        if dry_run:
-            dream, _ = self._dream(view, now, since, progress)
-            return Report(dream.changes, None, time.perf_counter() - start, notes=dream.notes)
-        with Holding(self.store, view.scope, "sleep") as held:
-            dream, llm = self._dream(view, now, since, held.watching(progress))
-            operation = self._operation(
-                "sleep",
-                view.scope,
-                now,
-                {"half_life_days": self.half_life_days},
-                cursor=dream.cursor,
-                model=llm.name if llm else "",
-                calls=tuple(llm.take_calls()) if llm else (),
-                rejected=dream.rejected,
-                lease=held.lease,
-            )
-            progress("write", 0, len(dream.changes))
-            applied = self.store.apply(operation, dream.changes, dream.index)
-            held.written()
-        notes = [*dream.notes, *(f"set aside: {change.verb} {change.id}: {why}" for change, why in applied.refused)]
-        progress("write", len(dream.changes), len(dream.changes))
-        try:
-            done = self.store.build_ann(view.scope, partial(progress, "ann"))
-        except StoreError as error:  # the night is written; what is derived can be made at any time
-            done = f"not made: {error}"
-        notes += [f"approximate index: {done}"] if done else []
-        return Report(applied.changes, applied.op, time.perf_counter() - start, notes=notes)
-
-    def _dream(self, view: View, now: datetime, since: Moment, progress: Progress) -> tuple[Dream, LLM | None]:
-        """What a night would change, and the model that it asked, with its calls."""
-        self._uses.flush()
-        self._check_model()
-        cursor = view.cursor(self.system.name)
-        if since is not None:
-            where = parse({"recorded": {"gte": parse_moment(since, self.zone, "since")}})
-            again = view.numbers([engram.id for engram in view.select(Want(where=where, retired=True))])
-            cursor = replace(cursor, last=min([cursor.last, *(n - 1 for n in again.values())]))
-        llm = self.llm.session(StoredReplies(self.store.replies(view.scope))) if self.llm else None
-        params = {"half_life_days": self.half_life_days}
-        return self.system.sleep(Night(view, cursor, now, self.embedder, progress, params, llm)), llm
+        return (sleep.rehearsal if dry_run else sleep.night)(self, self._view(scope), since, progress)
 
     def sleep_every(
         self,
@@ -532,25 +392,7 @@ class Memory:
 
         ConflictError if a later operation changed the same records: undo that one first. All of it or nothing.
         """
-        view = self._view(scope)
-        if op is None:
-            row = last_done(view)
-        else:
-            check_text(op, "op")
-            rows = view.operations(1, op=op)
-            if not rows:
-                raise NotFoundError(f"no operation {op!r:.60} in {view.scope}; see: slowwave log")
-            row = rows[0]
-        op = str(row["op"])
-        if row["undone_by"] is not None:
-            raise ConflictError(f"{op} was undone by {row['undone_by']} already; undo that one to have it back")
-        entries = view.journal(op=op, limit=1_000_000)
-        added = [entry.engram for entry in entries if entry.after.get("added")]
-        now = self._now()
-        changes = reverse(entries, dependents(view, added), now)
-        operation = self._operation("undo", view.scope, now, {"op": op}, undoes=op, strict=True)
-        applied = self.store.apply(operation, changes, {})
-        return Report(applied.changes, applied.op)
+        return sleep.take_back(self, self._view(scope), op)
 
     # -- forget and erase
 
@@ -575,20 +417,7 @@ class Memory:
         check_text(reason, "reason")
         view = self.store.view(own)
         chosen = chosen_ids(view, id, parse(rest, self.zone), filters is not None, subject, all)
-        now = self._now()
-        changes = [
-            Change(
-                "forget",
-                id_,
-                reason or "forgotten by hand",
-                fields={"retired": now, "retired_why": "forgotten"},
-                guard={"retired": None},
-                sources=(id_,),
-            )
-            for id_ in [*chosen, *dependents(view, chosen)]
-        ]
-        applied = self.store.apply(self._operation("forget", own, now, {}), changes, {})
-        return Report(applied.changes, applied.op)
+        return write.retire(self, view, chosen, reason)
 
     def erase(
         self,
@@ -645,29 +474,11 @@ class Memory:
 
     def rebuild(self, *, progress: Progress = no_progress) -> int:
         """Remake all that is derived (full text, times, vectors) for every record of the file; resumes after a kill."""
-        self._check_model()
-        done, large = 0, self.store.ann_scopes()
-        for done, total in self.store.rebuild(
-            lambda engrams: list(self.system.index(engrams, [b""] * len(engrams), self.embedder).values()), BATCH
-        ):
-            progress("rebuild", done, total)
-        for scope in large:
-            self.store.build_ann(scope, partial(progress, "ann"))
-        return done
+        return upkeep.rebuild(self, progress)
 
     def reembed(self, embedder: str | Path | Embedder | None = None, *, progress: Progress = no_progress) -> int:
         """Change the embedder for good: new vectors beside the old, then a swap at once; resumes after a kill."""
-        chosen = resolve_embedder(embedder)
-        done, large = 0, self.store.ann_scopes()
-        for done, total in self.store.reembed(
-            chosen.name, chosen.dim, lambda engrams: self.system.embed(engrams, chosen), BATCH
-        ):
-            progress("reembed", done, total)
-        self.embedder = chosen
-        self._model_checked = False
-        for scope in large:
-            self.store.build_ann(scope, partial(progress, "ann"))
-        return done
+        return upkeep.reembed(self, resolve_embedder(embedder), progress)
 
     def export(
         self,
@@ -733,48 +544,6 @@ class Memory:
 
     # -- the parts
 
-    def _asked(
-        self,
-        query: str,
-        top_k: int,
-        threshold: float | None = None,
-        filters: Mapping[str, Any] | None = None,
-        kinds: Sequence[str] | None = None,
-        at: Moment = None,
-        as_of: Moment = None,
-        now: Moment = None,
-        *,
-        explain: bool = False,
-        ask: bool = False,
-        **scope: Unpack[ScopeArgs],
-    ) -> tuple[View, Cue]:
-        """What may be read, and the question put to it."""
-        own, rest = scope_and_filters(scope, filters)
-        if ask and self.llm is None:
-            raise InputError("ask=True lets reading ask a language model, and there is none; open Memory(llm=...)")
-        cue = Cue(
-            text=query_of(query),
-            now=self._now() if now is None else parse_moment(now, self.zone, "now"),
-            want=want_of(kinds, rest, at, as_of, self.zone),
-            top_k=count_of("top_k", top_k),
-            threshold=threshold_of(threshold),
-            explain=explain,
-            llm=_apart(self.llm) if ask and self.llm is not None else None,
-        )
-        self._check_model()
-        return self.store.view(own), cue
-
-    def _note_calls(self, verb: str, view: View, llm: LLM | None) -> None:
-        """Write the calls of a reading that asked a model into the journal, as an operation that changed nothing."""
-        calls = llm.take_calls() if llm is not None else []
-        if calls and llm is not None and not self.readonly:
-            operation = self._operation(verb, view.scope, self._now(), {}, model=llm.name, calls=tuple(calls))
-            self.store.apply(operation, [], {})
-
-    def _note(self, hits: Iterable[Hit], cue: Cue) -> None:
-        if not self.readonly and cue.want.as_of is None:
-            self._uses.note(hits, self._now())
-
     def _view(self, scope: ScopeArgs) -> View:
         return self.store.view(scope_of(scope))
 
@@ -791,8 +560,3 @@ class Memory:
         if not self._model_checked:
             self.store.set_model(self.embedder.name, self.embedder.dim)
             self._model_checked = True
-
-
-def _apart(llm: LLM) -> LLM:
-    """The model with a list of calls of its own, so that a reading knows which were its."""
-    return llm.session(llm.cache if llm.cache is not None else DictCache())

@@ -1,0 +1,101 @@
+"""Sleeping: the system dreams Changes under a lease, the store applies them in one transaction; and the way back."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import datetime
+from functools import partial
+from typing import TYPE_CHECKING
+
+from slowwave.errors import ConflictError, NotFoundError, StoreError
+from slowwave.models.llm import LLM
+from slowwave.ops.arguments import Moment
+from slowwave.ops.intake import check_text
+from slowwave.ops.provenance import dependents
+from slowwave.ops.replies import StoredReplies
+from slowwave.ops.undo import last_done, reverse
+from slowwave.records import Report
+from slowwave.store.base import View, Want
+from slowwave.store.clock import parse_moment
+from slowwave.store.filters import parse
+from slowwave.store.holding import Holding
+from slowwave.text.base import Dream, Night
+
+if TYPE_CHECKING:
+    from slowwave.memory import Memory
+
+Progress = Callable[[str, int, int], None]
+
+
+def night(memory: Memory, view: View, since: Moment, progress: Progress) -> Report:
+    """Dream and write it down, as the only sleeper on these records."""
+    start, now = time.perf_counter(), memory._now()
+    with Holding(memory.store, view.scope, "sleep") as held:
+        dreamt, llm = dream(memory, view, now, since, held.watching(progress))
+        operation = memory._operation(
+            "sleep",
+            view.scope,
+            now,
+            {"half_life_days": memory.half_life_days},
+            cursor=dreamt.cursor,
+            model=llm.name if llm else "",
+            calls=tuple(llm.take_calls()) if llm else (),
+            rejected=dreamt.rejected,
+            lease=held.lease,
+        )
+        progress("write", 0, len(dreamt.changes))
+        applied = memory.store.apply(operation, dreamt.changes, dreamt.index)
+        held.written()
+    notes = [*dreamt.notes, *(f"set aside: {change.verb} {change.id}: {why}" for change, why in applied.refused)]
+    progress("write", len(dreamt.changes), len(dreamt.changes))
+    try:
+        done = memory.store.build_ann(view.scope, partial(progress, "ann"))
+    except StoreError as error:  # the night is written; what is derived can be made at any time
+        done = f"not made: {error}"
+    notes += [f"approximate index: {done}"] if done else []
+    return Report(applied.changes, applied.op, time.perf_counter() - start, notes=notes)
+
+
+def rehearsal(memory: Memory, view: View, since: Moment, progress: Progress) -> Report:
+    """What a night would change, written nowhere."""
+    start = time.perf_counter()
+    dreamt, _ = dream(memory, view, memory._now(), since, progress)
+    return Report(dreamt.changes, None, time.perf_counter() - start, notes=dreamt.notes)
+
+
+def dream(memory: Memory, view: View, now: datetime, since: Moment, progress: Progress) -> tuple[Dream, LLM | None]:
+    """What a night would change, and the model that it asked, with its calls."""
+    memory._uses.flush()
+    memory._check_model()
+    cursor = view.cursor(memory.system.name)
+    if since is not None:
+        where = parse({"recorded": {"gte": parse_moment(since, memory.zone, "since")}})
+        again = view.numbers([engram.id for engram in view.select(Want(where=where, retired=True))])
+        cursor = replace(cursor, last=min([cursor.last, *(n - 1 for n in again.values())]))
+    llm = memory.llm.session(StoredReplies(memory.store.replies(view.scope))) if memory.llm else None
+    params = {"half_life_days": memory.half_life_days}
+    return memory.system.sleep(Night(view, cursor, now, memory.embedder, progress, params, llm)), llm
+
+
+def take_back(memory: Memory, view: View, op: str | None) -> Report:
+    """Reverse one operation, or the last one, as an operation of its own."""
+    if op is None:
+        row = last_done(view)
+    else:
+        check_text(op, "op")
+        rows = view.operations(1, op=op)
+        if not rows:
+            raise NotFoundError(f"no operation {op!r:.60} in {view.scope}; see: slowwave log")
+        row = rows[0]
+    op = str(row["op"])
+    if row["undone_by"] is not None:
+        raise ConflictError(f"{op} was undone by {row['undone_by']} already; undo that one to have it back")
+    entries = view.journal(op=op, limit=1_000_000)
+    added = [entry.engram for entry in entries if entry.after.get("added")]
+    now = memory._now()
+    changes = reverse(entries, dependents(view, added), now)
+    operation = memory._operation("undo", view.scope, now, {"op": op}, undoes=op, strict=True)
+    applied = memory.store.apply(operation, changes, {})
+    return Report(applied.changes, applied.op)
