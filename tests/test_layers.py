@@ -33,7 +33,7 @@ ALONE = {  # what stands on less than its line would allow
     "weights": set[str](),
     "formats": {"errors", "records", "store", "ops"},
     "atlas": {"errors", "records", "text", "state", "weights"},
-    "probes": {"errors", "progress", "data"},
+    "probes": {"errors", "progress", "data", "models"},
     "checks": {"errors", "records", "store", "models", "ops", "text", "memory"},
 }
 BESIDE = {("data", "formats")}  # the sample is a parsed text

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
-import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from slowwave.errors import ExtraMissingError, ModelError, ModelMissingError
+from slowwave.models.causal import load_causal, quiet
 
 if TYPE_CHECKING:
     import torch
@@ -56,33 +53,11 @@ def load(model: str | Path, attention: str = "sdpa") -> Subject:
     attention  "eager" where attention weights are to be read
     raises     ModelMissingError, ModelError, ExtraMissingError
     """
-    try:
-        import torch
-        from transformers import AutoModelForCausalLM, AutoTokenizer
-    except ImportError as error:
-        raise ExtraMissingError("an instrument on a model", "probes") from error
-
-    path = Path(model).expanduser()
-    given: dict[str, Any] = {}
-    place: str = str(model)
-    if path.suffix == ".gguf":
-        if not path.is_file():
-            raise ModelMissingError(f"no file {path}; give a GGUF file, a folder with a model, or a name")
-        given, place = {"gguf_file": path.name}, str(path.parent)
-    elif not path.exists() and "/" not in str(model):
-        raise ModelMissingError(f"no folder {path}, and {model} is no OWNER/NAME; give a folder or a .gguf file")
-    with quiet():
-        try:
-            tokenizer = AutoTokenizer.from_pretrained(place, **given)
-            loaded = AutoModelForCausalLM.from_pretrained(
-                place, dtype=torch.float32, attn_implementation=attention, **given
-            )
-        except (OSError, ValueError, KeyError, ImportError) as error:
-            raise ModelError(f"{model} could not be loaded: {error}") from error
-    loaded.eval()
+    loaded, tokenizer = load_causal(model, attention=attention, purpose="an instrument on a model", extra="probes")
     for parameter in loaded.parameters():
         parameter.requires_grad_(False)
-    return Subject(path.stem or str(model), loaded, tokenizer, quantisation(path) if given else "")
+    path = Path(model).expanduser()
+    return Subject(path.stem or str(model), loaded, tokenizer, quantisation(path) if path.suffix == ".gguf" else "")
 
 
 def untrained(subject: Subject, seed: int = 0) -> Subject:
@@ -113,20 +88,3 @@ def quantisation(path: Path) -> str:
 
     kinds = Counter(tensor.tensor_type.name for tensor in GGUFReader(str(path)).tensors)
     return ", ".join(kind for kind, _ in kinds.most_common() if kind != "F32") or "F32"
-
-
-@contextlib.contextmanager
-def quiet() -> Any:
-    """Without the progress bars and notices of the libraries."""
-    from transformers.utils import logging as theirs
-
-    before = theirs.get_verbosity()
-    theirs.set_verbosity_error()
-    theirs.disable_progress_bar()
-    logging.getLogger("transformers").setLevel(logging.ERROR)
-    try:
-        with contextlib.redirect_stderr(io.StringIO()):
-            yield
-    finally:
-        theirs.set_verbosity(before)
-        theirs.enable_progress_bar()

@@ -1,0 +1,161 @@
+"""A pretrained model that is read and never changed: its tokens, its keys and values before rotation, its fingerprint.
+
+Keys are taken before the rotary embedding, so that a block can be put at any position later. Works on decoders of
+transformers with `q_proj`, `k_proj`, `v_proj` (Llama, Qwen2, SmolLM2, ...) whose layers all attend to everything.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from slowwave.errors import ModelError
+from slowwave.models.causal import load_causal
+
+SAMPLE = 4096  # numbers of each parameter that the fingerprint looks at, spread evenly
+TOLERANCE = 1e-3
+
+
+class Projections(NamedTuple):
+    """What one layer makes of some tokens before rotation: q (heads, time, dim), k and v (kv heads, time, dim)."""
+
+    q: Tensor
+    k: Tensor
+    v: Tensor
+
+
+class Frozen:
+    """A causal language model and its tokenizer.
+
+    raises  ModelError where its attention is of a kind whose keys cannot be moved
+    """
+
+    def __init__(self, model: Any, tokenizer: Any) -> None:
+        self.model = model.eval()
+        self.tokenizer = tokenizer
+        self.config = model.config.get_text_config() if hasattr(model.config, "get_text_config") else model.config
+        self._decoder = model.get_decoder() if hasattr(model, "get_decoder") else model.model
+        self._attentions = [
+            layer.self_attn for layer in getattr(self._decoder, "layers", ()) if hasattr(layer, "self_attn")
+        ]
+        self._fingerprint = ""
+        self._check()
+
+    @classmethod
+    def load(cls, place: str | Path) -> Frozen:
+        """A model from a folder, a .gguf file or a name, in float32.
+
+        raises  ModelMissingError, ModelError, ExtraMissingError
+        """
+        model, tokenizer = load_causal(place, purpose="text as keys and values of a model", extra="state")
+        return cls(model, tokenizer)
+
+    @property
+    def layers(self) -> int:
+        """How many layers there are."""
+        return len(self._attentions)
+
+    @property
+    def fingerprint(self) -> str:
+        """Names this model with its tokenizer.
+
+        A hash of the parameters' names and shapes, an even sample of their values, and how a fixed text is read.
+        """
+        if not self._fingerprint:
+            digest = hashlib.sha256(str(type(self.model).__name__).encode())
+            for name, parameter in sorted(self.model.named_parameters()):
+                flat = parameter.detach().flatten()
+                taken = flat[:: max(1, flat.numel() // SAMPLE)][:SAMPLE].float().cpu().contiguous()
+                digest.update(f"{name} {tuple(parameter.shape)}".encode() + taken.numpy().tobytes())
+            digest.update(repr(self.encode("The year 2024, naïve Ängström\n[x] 日本 42!")).encode())
+            self._fingerprint = digest.hexdigest()[:32]
+        return self._fingerprint
+
+    def encode(self, text: str) -> list[int]:
+        """Token ids without special ones."""
+        return list(self.tokenizer.encode(text, add_special_tokens=False))
+
+    @torch.no_grad()
+    def project(self, ids: list[int], cache: Any = None, start: int = 0) -> list[Projections]:
+        """What every layer makes of these tokens, which follow what is in the cache and stand from position `start` on.
+
+        The cache, where there is one, takes them in.
+        """
+        caught: list[dict[str, Tensor]] = [{} for _ in self._attentions]
+        hooks = []
+        for attention, place in zip(self._attentions, caught, strict=True):
+            for part in "qkv":
+                module = getattr(attention, f"{part}_norm", None) or getattr(attention, f"{part}_proj")
+                hooks.append(module.register_forward_hook(_catch(place, part)))
+        try:
+            self.forward(ids, cache, start)
+        finally:
+            for hook in hooks:
+                hook.remove()
+        dim = self._dim()
+        split = [{part: t.reshape(len(ids), -1, dim).transpose(0, 1) for part, t in place.items()} for place in caught]
+        return [Projections(place["q"], place["k"], place["v"]) for place in split]
+
+    @torch.no_grad()
+    def forward(self, ids: list[int], cache: Any = None, start: int = 0) -> Tensor:
+        """Logits (time, vocabulary) float32 of tokens that stand from `start` on and attend to the cache."""
+        tokens = torch.tensor([ids], device=self.model.device)
+        places = torch.arange(start, start + len(ids), device=self.model.device)[None]
+        out = self.model(input_ids=tokens, position_ids=places, past_key_values=cache, use_cache=cache is not None)
+        found: Tensor = out.logits[0].float()
+        return found
+
+    @torch.no_grad()
+    def rotate(self, keys: Tensor, positions: Tensor) -> Tensor:
+        """Keys (kv heads, time, dim) as they stand at these positions (kv heads, time)."""
+        cos, sin = self._decoder.rotary_emb(keys, positions.reshape(1, -1))
+        cos, sin = (t.reshape(*positions.shape, -1).to(keys.dtype) for t in (cos, sin))
+        first, second = keys.chunk(2, -1)
+        turned: Tensor = keys * cos + torch.cat((-second, first), -1) * sin
+        return turned
+
+    def empty_cache(self) -> Any:
+        """A cache with nothing in it."""
+        from transformers import DynamicCache
+
+        return DynamicCache()
+
+    def _dim(self) -> int:
+        return int(getattr(self.config, "head_dim", None) or self.config.hidden_size // self.config.num_attention_heads)
+
+    def _check(self) -> None:
+        """Whether keys taken before rotation, then rotated here, are those that the model itself keeps."""
+        name = type(self.model).__name__
+        kinds = set(getattr(self.config, "layer_types", None) or ["full_attention"])
+        slides = getattr(self.config, "sliding_window", None) and getattr(self.config, "use_sliding_window", True)
+        if kinds != {"full_attention"} or slides:
+            raise ModelError(
+                f"{name} has layers of kind {', '.join(sorted(kinds))}, which do not see a whole memory; use a model "
+                "whose layers all attend to everything (Llama, SmolLM2, Qwen2.5, ...)"
+            )
+        parts = ("q_proj", "k_proj", "v_proj")
+        if not self._attentions or not all(
+            isinstance(getattr(a, p, None), nn.Module) for a in self._attentions for p in parts
+        ):
+            raise ModelError(f"{name} has no layers with q_proj, k_proj and v_proj; its keys cannot be taken out")
+        if not hasattr(self._decoder, "rotary_emb"):
+            raise ModelError(f"{name} has no rotary positions; its keys cannot be moved")
+        ids = [n % self.config.vocab_size for n in range(5, 11)]
+        cache = self.empty_cache()
+        found = self.project(ids, cache)
+        places = torch.arange(len(ids)).expand(found[0].k.shape[0], -1)
+        for layer, made in zip(cache.layers, found, strict=True):
+            off = (self.rotate(made.k, places.to(made.k.device)) - layer.keys[0]).abs().max() / layer.keys.abs().max()
+            if off > TOLERANCE:
+                raise ModelError(f"{name} rotates its keys in a way that is not known here (off by {float(off):.1e})")
+
+
+def _catch(place: dict[str, Tensor], part: str) -> Any:
+    def hook(_module: nn.Module, _given: Any, out: Tensor) -> None:
+        place[part] = out[0].detach()
+
+    return hook
