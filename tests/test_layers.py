@@ -30,11 +30,11 @@ LINES: list[set[str]] = [
 ]
 ALONE = {  # what stands on less than its line would allow
     "state": set[str](),
-    "weights": set[str](),
+    "weights": {"errors"},
     "formats": {"errors", "records", "store", "ops"},
     "atlas": {"errors", "records", "text", "state", "weights"},
     "probes": {"errors", "progress", "data", "models"},
-    "checks": {"errors", "records", "store", "models", "ops", "text", "memory"},
+    "checks": {"errors", "records", "store", "models", "ops", "text", "memory", "weights"},
 }
 BESIDE = {("data", "formats")}  # the sample is a parsed text
 HEAVY = ["torch", "onnxruntime", "tokenizers", "dateparser", "rich", "transformers", "openai", "usearch", "pandas"]

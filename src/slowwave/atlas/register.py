@@ -172,7 +172,7 @@ def _classes() -> tuple[list[tuple[str, type]], dict[str, str]]:
     missing: dict[str, str] = {}
     for form, package in PACKAGES.items():
         try:
-            systems: Mapping[str, type] = getattr(import_module(package), "SYSTEMS", {})
+            systems: Mapping[str, type] = dict(getattr(import_module(package), "SYSTEMS", {}).items())
         except ImportError as error:
             if isinstance(error, ModuleNotFoundError) and error.name == package:
                 continue  # the package itself is not written yet: its rows say "not yet"

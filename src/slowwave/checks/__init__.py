@@ -1,9 +1,12 @@
-"""The contracts that every store, embedder, language model and text system must pass; shipped, for plug-ins too.
+"""The contracts that every store, embedder, language model, text system and method of the weights form must pass.
+
+Shipped, for plug-ins too:
 
     check_store(lambda path, **options: MyStore(path, **options))
     check_embedder(MyEmbedder())
     check_chat_model(MyModel())
     check_text_system(lambda: MySystem())
+    check_method(lambda: MyMethod())
 
 Each check is a function named after what it holds; the first that fails raises AssertionError, naming itself. A check
 that does not apply is skipped by name with a written reason, and the list of what ran is printed.
@@ -22,6 +25,7 @@ from slowwave.checks.bench import Bench, StoreFactory, expect, run_all
 from slowwave.checks.chatting import CHAT_CHECKS, check_chat_model
 from slowwave.checks.finding import FINDING
 from slowwave.checks.keeping import KEEPING
+from slowwave.checks.methods import METHOD_CHECKS, check_method
 from slowwave.checks.nights import NIGHTS
 from slowwave.checks.reading import READING
 from slowwave.checks.serving import SERVING
@@ -97,6 +101,6 @@ def check_embedder(
 
 
 __all__ = [
-    "CHAT_CHECKS", "EMBEDDER_CHECKS", "STORE_CHECKS", "SYSTEM_CHECKS", "Bench", "check_chat_model", "check_embedder",
-    "check_store", "check_text_system",
+    "CHAT_CHECKS", "EMBEDDER_CHECKS", "METHOD_CHECKS", "STORE_CHECKS", "SYSTEM_CHECKS", "Bench", "check_chat_model",
+    "check_embedder", "check_method", "check_store", "check_text_system",
 ]  # fmt: skip

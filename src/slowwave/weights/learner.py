@@ -1,0 +1,482 @@
+"""The one loop in which all methods run: write takes a gradient step, read predicts, sleep consolidates."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from slowwave.errors import InputError
+from slowwave.weights import vectors
+from slowwave.weights.base import Method, fills
+from slowwave.weights.batch import Batch, join, widened
+from slowwave.weights.buffer import Buffer
+from slowwave.weights.metrics import Guard, Record, guarded
+from slowwave.weights.model import Growing
+from slowwave.weights.objective import Classification, NextToken, Objective, Regression
+from slowwave.weights.snapshot import Snapshot, read_snapshot, write_snapshot
+from slowwave.weights.stream import Experience, Stream
+
+Progress = Callable[[str, int, int], None]
+
+
+class DivergedError(InputError):
+    """The loss is no longer a finite number."""
+
+
+class Learner:
+    """A model that learns on, with methods that keep it from forgetting.
+
+    model         any torch module that gives logits, or a transformers model
+    methods       names or instances, asked in this order; () is plain finetuning
+    objective     Classification, Regression or NextToken; None takes the stream's, or guesses by the labels
+    optimiser     "sgd", "adam" or "adamw"
+    lr            learning rate
+    momentum      of sgd
+    weight_decay  of the optimiser
+    clip          largest norm of a gradient; 0 does not clip
+    batch         examples a step
+    epochs        passes over an experience that has boundaries; a stream without is passed once
+    reset         a new optimiser at each period
+    sleep_every   steps between sleeps where no boundary is told; 0 never sleeps by itself
+    day           how many examples an endless stream keeps for its next sleep to look at
+    evaluate_every  steps between evaluations within a period; 0 at its end alone
+    evaluated     at most so many test examples of a task, within a period
+    guards        what must not get lost, by name: called with the model after each period
+    seed          of every random choice here
+
+    >>> import torch
+    >>> from slowwave.weights import Classifier, Learner
+    >>> learner = Learner(Classifier(2, hidden=(8,), classes=2), ["replay"], lr=0.5, sleep_every=20)
+    >>> for step in range(40):  # a stream without an end: no task, no boundary
+    ...     _ = learner.write(torch.tensor([[0.0, 1.0], [1.0, 0.0]]), torch.tensor([0, 1]))
+    >>> learner.read(torch.tensor([[0.0, 1.0]])).argmax(1).item(), learner.period
+    (0, 2)
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        methods: Sequence[str | Method] = (),
+        objective: Objective | None = None,
+        optimiser: str = "sgd",
+        lr: float = 0.1,
+        momentum: float = 0.0,
+        weight_decay: float = 0.0,
+        clip: float = 0.0,
+        batch: int = 32,
+        epochs: int = 1,
+        reset: bool = False,
+        sleep_every: int = 0,
+        day: int = 1000,
+        evaluate_every: int = 0,
+        evaluated: int = 1000,
+        guards: Mapping[str, Guard] | None = None,
+        seed: int = 0,
+    ) -> None:
+        from slowwave.weights import resolve_method
+
+        if optimiser not in ("sgd", "adam", "adamw"):
+            raise InputError(f"no optimiser {optimiser!r}; there are sgd, adam and adamw")
+        self.model, self.objective = model, objective
+        self.optimiser, self.lr, self.momentum, self.weight_decay = optimiser, lr, momentum, weight_decay
+        self.clip, self.batch, self.epochs, self.reset = clip, batch, epochs, reset
+        self.sleep_every, self.day, self.seed = sleep_every, day, seed
+        self.evaluate_every, self.evaluated, self.guards = evaluate_every, evaluated, dict(guards or {})
+        self.step = self.period = self.task = 0
+        self.epoch, self.place = 0, 0  # within the period
+        self.experience = 0  # how many of the stream's have ended
+        self.record = Record()
+        self.data: list[tuple[str, ...]] = []  # what each period was made from
+        self.terms: dict[str, float] = {}  # the parts of the last step's loss
+        self.reports: list[dict[str, dict[str, float]]] = []  # what each sleep said
+        self.parent: str | None = None  # hash of the snapshot that this one goes on from
+        self.rng = np.random.default_rng(seed)
+        self.generator = torch.Generator().manual_seed(seed)
+        self._today = Buffer(day, "reservoir", seed)
+        self._spent = 0.0
+        self.methods = [resolve_method(method) for method in methods]
+        for method in self.methods:
+            method.prepare(self)
+        self._rig()
+        self._begun = False
+
+    # -- what is trained
+
+    @property
+    def trainable(self) -> list[nn.Parameter]:
+        """The parameters that are trained, in the order of the flat gradient."""
+        return list(vectors.trainable(self.model).values())
+
+    def rig(self) -> None:
+        """Call after changing which parameters are trained: the optimiser starts anew where they differ."""
+        self._rig()
+
+    def _rig(self, fresh: bool = False) -> None:
+        chosen = self.trainable
+        if not chosen:
+            raise InputError("no parameter of the model requires a gradient; there is nothing to train")
+        held = [id(p) for group in self._optim.param_groups for p in group["params"]] if hasattr(self, "_optim") else []
+        if not fresh and held == [id(p) for p in chosen]:
+            return
+        kept = dict(self._optim.state) if held and not fresh else {}
+        if self.optimiser == "sgd":
+            self._optim: torch.optim.Optimizer = torch.optim.SGD(
+                chosen, lr=self.lr, momentum=self.momentum, weight_decay=self.weight_decay
+            )
+        else:
+            kind = torch.optim.Adam if self.optimiser == "adam" else torch.optim.AdamW
+            self._optim = kind(chosen, lr=self.lr, weight_decay=self.weight_decay)
+        for parameter in chosen:
+            if parameter in kept:
+                self._optim.state[parameter] = kept[parameter]
+
+    def aim(self, y: Tensor | None = None) -> Objective:
+        """The objective; guessed from labels if none was given."""
+        if self.objective is None:
+            if y is not None and y.is_floating_point():
+                self.objective = Regression()
+            else:
+                self.objective = NextToken() if y is not None and y.ndim == 2 else Classification()
+        return self.objective
+
+    # -- write
+
+    def write(self, x: Tensor, y: Tensor) -> float:
+        """Learn from examples as they come, once, in steps of `batch`; returns the mean loss. No task need be named.
+
+        x        (n, ...) float32, or (n, time) int64 token ids with -1 as padding
+        y        (n,) int64 labels, or (n, time) int64 token ids with -100 where nothing is scored
+        raises   DivergedError
+        """
+        losses = []
+        for start in range(0, len(x), self.batch):
+            self._open()
+            rows = slice(start, start + self.batch)
+            part = Batch(x[rows], y[rows], torch.full((len(x[rows]),), self.period, dtype=torch.int64))
+            losses.append(self.learn_batch(part))
+            self._today.add(part, self.step)
+            if self.sleep_every and self.step % self.sleep_every == 0:
+                self.sleep()
+        return float(np.mean(losses)) if losses else 0.0
+
+    def _open(self) -> None:
+        if not self._begun:
+            self._begun = True
+            for method in self.methods:
+                method.begin(self)
+            self._rig()
+
+    def learn_batch(self, batch: Batch) -> float:
+        """One step of the optimiser; returns the loss of the whole, penalties included."""
+        begun = time.perf_counter()
+        self._grow(batch)
+        self.model.train()
+        objective = self.aim(batch.y)
+        for method in self.methods:
+            method.pre_step(self, batch)
+        replayed = [more for method in self.methods if (more := method.replay(self, batch)) is not None and len(more)]
+        whole = join([batch, *replayed])
+        logits = self.logits(whole, training=True)
+        losses = objective.losses(logits, whole)
+        weights = torch.ones(len(whole))
+        for method in self.methods:
+            given = method.sample_weights(self, whole, losses, logits)
+            weights = weights if given is None else weights * given
+        loss = (weights * losses).sum() / len(whole)
+        self.terms = {"loss": loss.item()}
+        for method in self.methods:
+            for name, term in method.loss_terms(self, whole, logits).items():
+                loss = loss + term
+                self.terms[f"{method.name}: {name}"] = term.item()
+        if not math.isfinite(loss.item()):
+            hints = [hint for method in self.methods if (hint := method.advice(self))]
+            said = "; ".join(hints) or f"the learning rate is {self.lr:g}; try a smaller one, or clip=1"
+            raise DivergedError(f"the loss is {loss.item()} at step {self.step}: {said}")
+        self._update(loss, whole)
+        self.step += 1
+        for method in self.methods:
+            method.after_step(self, whole, logits.detach())
+        self._spent += time.perf_counter() - begun
+        return loss.item()
+
+    def _update(self, loss: Tensor, batch: Batch) -> None:
+        parameters = self.trainable
+        grads = torch.autograd.grad(loss, parameters, allow_unused=True)
+        changing = [method for method in self.methods if fills(method, "grad_transform")]
+        if changing:
+            flat = vectors.flatten(
+                [torch.zeros_like(p) if g is None else g for g, p in zip(grads, parameters, strict=True)]
+            )
+            for method in changing:
+                flat = method.grad_transform(self, flat, batch)
+            grads = tuple(vectors.unflatten(flat, parameters))
+        for parameter, grad in zip(parameters, grads, strict=True):
+            parameter.grad = grad
+        if self.clip:
+            nn.utils.clip_grad_norm_(parameters, self.clip)
+        factor = math.prod(method.schedule(self) for method in self.methods)
+        for group in self._optim.param_groups:
+            group["lr"] = self.lr * factor
+        self._optim.step()
+
+    def _grow(self, batch: Batch) -> None:
+        head = getattr(self.model, "head", None)
+        if (
+            batch.y.ndim != 1
+            or batch.y.is_floating_point()
+            or not isinstance(head, nn.Linear)
+            or not isinstance(self.model, Growing)
+        ):
+            return
+        if len(batch) and int(batch.y.max()) >= head.out_features:
+            self.model.grow(int(batch.y.max()) + 1)
+            for parameter, state in self._optim.state.items():
+                for name, value in state.items():
+                    if isinstance(value, Tensor) and value.ndim == parameter.ndim:
+                        state[name] = widened(value, parameter.shape)
+
+    # -- read
+
+    def logits(self, batch: Batch, training: bool = False) -> Tensor:
+        """Through the methods that stand in the way, with gradients."""
+        objective = self.aim(batch.y)
+        for method in self.methods:
+            out = method.forward(self, batch, training)
+            if out is not None:
+                return objective.masked(out, batch.task) if isinstance(objective, Classification) else out
+        return objective.logits(self.model, batch)
+
+    def read(self, x: Tensor, task: int | None = None) -> Tensor:
+        """Predict: logits (n, classes) or (n, time, vocabulary), without gradients, in evaluation mode.
+
+        task  which one it is, where that is known at test
+        """
+        tasks = torch.full((len(x),), self.task if task is None else task, dtype=torch.int64)
+        y = torch.zeros(len(x), dtype=torch.int64) if x.is_floating_point() else x
+        batch = Batch(x, y, tasks)
+        with vectors.still(self.model), torch.no_grad():
+            parts = [self.logits(batch.take(rows)) for rows in torch.arange(len(x)).chunk(-(-len(x) // 512))]
+        return torch.cat(parts)
+
+    def score(self, batch: Batch) -> float:
+        """The share of examples that it gets right."""
+        objective, hits, rows = self.aim(batch.y), 0.0, 512 if batch.x.is_floating_point() else 32
+        with vectors.still(self.model), torch.no_grad():
+            for chosen in torch.arange(len(batch)).chunk(-(-len(batch) // rows)):
+                part = batch.take(chosen)
+                logits = self.logits(part)
+                if isinstance(objective, Classification) and int(part.y.max()) >= logits.shape[1]:
+                    logits = widened(logits, (len(logits), int(part.y.max()) + 1), -1e9)  # classes not met yet
+                hits += float(objective.right(logits, part).sum())
+        return hits / max(1, len(batch))
+
+    def gradient(self, batch: Batch) -> Tensor:
+        """The flat gradient of the mean loss on these examples alone; evaluation mode, so that no statistic moves."""
+        with vectors.still(self.model):
+            loss = self.aim(batch.y).losses(self.logits(batch), batch).mean()
+            return vectors.gradient(loss, self.trainable)
+
+    # -- sleep
+
+    def sleep(self, day: Batch | None = None, ids: tuple[str, ...] = ()) -> dict[str, dict[str, float]]:
+        """Close a period: every method consolidates. Returns what each says of it, by name.
+
+        day  the period's examples; None takes what was kept of the stream since the last sleep
+        ids  what they were made from
+        """
+        begun = time.perf_counter()
+        self._open()
+        if day is None:
+            if not len(self._today):
+                return {}
+            day = replace(self._today.everything(), replayed=None)
+        report = {}
+        for method in self.methods:
+            found = dict(method.sleep(self, day))
+            if found:
+                report[method.name] = found
+        self._rig()
+        self._today = Buffer(self.day, "reservoir", self.seed + self.period + 1)
+        self._begun = False
+        self.reports.append(report)
+        self.data.append(ids)
+        self.period += 1
+        self._spent += time.perf_counter() - begun
+        return report
+
+    # -- a whole stream
+
+    def learn(
+        self,
+        stream: Stream,
+        folder: str | Path | None = None,
+        save_every: int = 0,
+        progress: Progress = lambda stage, done, total: None,
+    ) -> Record:
+        """Live through a stream and measure after each experience. One that was broken off goes on where it was saved.
+
+        folder      where to keep snapshots; None keeps none
+        save_every  steps between snapshots within a period; 0 saves at its end alone
+        """
+        if self.objective is None:
+            self.objective = stream.objective()
+        tests = [_Test(load) for load in stream.tests]
+        if folder is not None and (Path(folder) / "snapshot.json").is_file():
+            self.load(folder)
+        if not self.record.before:
+            self.record.before = [self.score(test()) for test in tests]
+            self._spent = 0.0
+        for number in range(self.experience, len(stream)):
+            progress("learning", number, len(stream))
+            experience = stream.experiences[number]
+            self.task = experience.task
+            self._live(stream, experience, number, tests, folder, save_every)
+            self.experience, self.epoch, self.place = number + 1, 0, 0
+            self.record.own.append(experience.test)
+            self.record.ends.append(self.step)
+            self.record.seconds.append(self._spent)
+            self.record.bytes.append(sum(method.bytes for method in self.methods))
+            self.record.matrix.append([self.score(test()) for test in tests])
+            if self.guards:
+                self.record.guards.append(guarded(self.model, self.guards))
+            self._spent = 0.0
+            if folder is not None:
+                self.save(folder)
+        progress("learning", len(stream), len(stream))
+        return self.record
+
+    def _live(self, stream: Stream, experience: Experience, number: int, tests: Sequence[_Test],
+              folder: str | Path | None, save_every: int) -> None:  # fmt: skip
+        """One experience, from the epoch and the place where it was left."""
+        given = experience.load()
+        if stream.boundaries:
+            if self.reset and not (self.epoch or self.place):
+                self._rig(fresh=True)
+            self._open()
+            data = given
+            for method in self.methods:
+                data = method.material(self, data)
+        else:
+            data = given
+        for epoch in range(self.epoch, self.epochs if stream.boundaries else 1):
+            self.epoch = epoch
+            order, views = self._order(len(data), number, epoch)
+            for start in range(self.place, len(order), self.batch):
+                rows = torch.from_numpy(order[start : start + self.batch])
+                batch = replace(data.take(rows), view=torch.from_numpy(views[start : start + self.batch]))
+                if stream.boundaries:
+                    self.learn_batch(batch)
+                else:
+                    self._drift(batch)
+                self.place = start + self.batch
+                if self.evaluate_every and self.step % self.evaluate_every == 0:
+                    self._look(number, experience, tests)
+                if folder is not None and save_every and self.step % save_every == 0:
+                    self.save(folder)
+            self.place = 0
+        self.epoch = 0
+        if stream.boundaries:
+            self.sleep(given, experience.ids)
+
+    def _drift(self, batch: Batch) -> None:
+        """A step of a stream without boundaries: the task is not known, the clock says when to sleep."""
+        self._open()
+        self.learn_batch(batch.marked(self.period))
+        self._today.add(batch.marked(self.period), self.step)
+        if self.sleep_every and self.step % self.sleep_every == 0:
+            self.sleep()
+
+    def _order(self, many: int, number: int, epoch: int) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+        for method in self.methods:
+            rng = np.random.default_rng([self.seed, number])
+            if (order := method.order(self, many, epoch, rng)) is not None:
+                return order
+        rng = np.random.default_rng([self.seed, number, epoch])
+        return rng.permutation(many), np.zeros(many, np.int64)
+
+    def _look(self, number: int, experience: Experience, tests: Sequence[_Test]) -> None:
+        own = [*self.record.own, experience.test]
+        self.record.curve.append((self.step, number, [self.score(tests[t](self.evaluated)) for t in own]))
+
+    # -- kept
+
+    def state(self) -> dict[str, Any]:
+        """All of it: weights, optimiser, what the methods hold, random states, where it is."""
+        return {
+            "model": self.model.state_dict(), "optimiser": self._optim.state_dict(),
+            "trained": list(vectors.trainable(self.model)),
+            "methods": [method.state() for method in self.methods], "rng": self.rng.bit_generator.state,
+            "generator": self.generator.get_state(), "today": self._today.state(),
+            "place": [self.step, self.period, self.task, self.epoch, self.place, self.experience, int(self._begun)],
+            "spent": self._spent, "record": self.record.to_dict(), "data": self.data, "reports": self.reports,
+        }  # fmt: skip
+
+    def save(self, folder: str | Path, metrics: Mapping[str, float] | None = None) -> Snapshot:
+        """Keep it in a folder, with where it came from; a kill while saving leaves what was there before.
+
+        metrics  to write down with it; None takes those of the record
+        """
+        made = write_snapshot(
+            Path(folder), self.state(), self.parent, self.data, {m.name: m.parameters() for m in self.methods},
+            self.record.summary() if metrics is None else metrics, self.step,
+        )  # fmt: skip
+        self.parent = made.hash
+        return made
+
+    def load(self, folder: str | Path) -> Snapshot:
+        """Go on from a folder, in a learner that was built with the same model and methods.
+
+        raises  InputError where model or methods differ; FormatError where the file is damaged
+        """
+        about, state = read_snapshot(Path(folder))
+        mine = [method.name for method in self.methods]
+        if list(about.methods) != mine:
+            raise InputError(f"the snapshot in {folder} was made with {list(about.methods)}, this learner has {mine}")
+        self.take_over(state)
+        self.parent = about.hash
+        return about
+
+    def take_over(self, state: Mapping[str, Any]) -> None:
+        """Become what `state` gave."""
+        weights: Mapping[str, Tensor] = state["model"]
+        if isinstance(self.model, Growing) and "head.weight" in weights:
+            self.model.grow(len(weights["head.weight"]))
+        for method, kept in zip(self.methods, state["methods"], strict=True):
+            method.load(kept)
+        self.model.load_state_dict(weights)
+        for name, parameter in self.model.named_parameters():
+            parameter.requires_grad_(name in set(state["trained"]))
+        self._rig(fresh=True)
+        self._optim.load_state_dict(state["optimiser"])
+        self.rng.bit_generator.state = state["rng"]
+        self.generator.set_state(state["generator"])
+        self._today.load(state["today"])
+        self.step, self.period, self.task, self.epoch, self.place, self.experience, begun = state["place"]
+        self._begun, self._spent = bool(begun), float(state["spent"])
+        self.record = Record(**state["record"])
+        self.data = [tuple(ids) for ids in state["data"]]
+        self.reports = list(state["reports"])
+
+
+class _Test:
+    """A test set, made when first asked for, and a part of it for quick looks."""
+
+    def __init__(self, load: Callable[[], Batch]) -> None:
+        self._load = load
+        self._whole: Batch | None = None
+
+    def __call__(self, most: int = 0) -> Batch:
+        if self._whole is None:
+            self._whole = self._load()
+        if not most or len(self._whole) <= most:
+            return self._whole
+        order = np.random.default_rng(0).permutation(len(self._whole))[:most]
+        return self._whole.take(torch.from_numpy(np.sort(order)))
