@@ -60,7 +60,7 @@ def test_function_tokens(subject: Subject, texts: list[str], tmp_path: Path) -> 
     assert {verdict.word for verdict in finding.verdicts} <= WORDS
     assert any(limit.startswith("quick") for limit in finding.limits)
     assert all(verdict.claim in as_text(finding) for verdict in finding.verdicts)
-    assert len(list(tmp_path.glob("*.png"))) == 6
+    assert len(list(tmp_path.glob("*.png"))) == 8
 
 
 def test_a_run_goes_on_from_what_was_kept(

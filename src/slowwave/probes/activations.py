@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import torch
@@ -82,17 +84,55 @@ def batches_of(tokens: Tokens, size: int) -> Iterator[tuple[slice, torch.Tensor,
         yield rows, torch.from_numpy(np.where(real, ids, 0)[:, :longest].astype(np.int64)), real[:, :longest]
 
 
+class OnDisk:
+    """Rows of a file of numbers, read when they are asked for and mapped no longer: memory does not grow with it.
+
+    shape  (rows, width)
+
+    >>> OnDisk(Path("absent.f16"), (5, 3)).shape
+    (5, 3)
+    """
+
+    def __init__(self, path: Path, shape: tuple[int, int], dtype: Any = np.float16) -> None:
+        self.path, self.shape, self.dtype = path, shape, np.dtype(dtype)
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, places: Any) -> NDArray[Any]:
+        """A copy of some rows, chosen as in an array."""
+        return np.array(np.memmap(self.path, self.dtype, "r", shape=self.shape)[places])
+
+
+class Chosen:
+    """Some rows of a table, in the order given, read when they are asked for."""
+
+    def __init__(self, table: OnDisk | NDArray[Any], places: NDArray[np.int64]) -> None:
+        self.table, self.places = table, places
+        self.shape = (len(places), table.shape[1])
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    def __getitem__(self, places: Any) -> NDArray[Any]:
+        found: NDArray[Any] = self.table[self.places[places]]
+        return found
+
+
+Table = OnDisk | Chosen | NDArray[Any]
+
+
 @dataclass(frozen=True)
 class Streamed:
-    """Activations on disk: `of(layer, site)` is an (n, width) float16 memory map, row by row as in `Tokens.flat`."""
+    """Activations on disk: `of(layer, site)` is (n, width) float16, row by row as in `Tokens.flat`."""
 
     folder: Path
     tokens: Tokens
 
-    def of(self, layer: int, site: Site = "block") -> NDArray[np.float16]:
+    def of(self, layer: int, site: Site = "block") -> OnDisk:
         """The rows of one place, read-only."""
-        shape = json.loads((self.folder / f"{layer}-{site}.json").read_text(encoding="utf-8"))
-        return np.memmap(self.folder / f"{layer}-{site}.f16", np.float16, "r", shape=tuple(shape))
+        rows, width = json.loads((self.folder / f"{layer}-{site}.json").read_text(encoding="utf-8"))
+        return OnDisk(self.folder / f"{layer}-{site}.f16", (rows, width))
 
 
 def stream(
@@ -102,10 +142,12 @@ def stream(
     folder: Path,
     progress: Progress = lambda stage, done, total: None,
     batch: int = 8,
+    whole: bool = False,
 ) -> Streamed:
     """Run the model over all tokens once and write what passes at each place; a run that was killed goes on.
 
     folder  made if it is not there; holds LAYER-SITE.f16, its shape beside it, and how many rows are done
+    whole   run each pass to its end; else it ends after the last place, since what follows is not looked at
     memory  one batch; the files grow to 2 bytes * tokens * width each
     """
     folder.mkdir(parents=True, exist_ok=True)
@@ -114,33 +156,41 @@ def stream(
     want = {"count": total, "places": [list(place) for place in places]}
     done = json.loads(marker.read_text(encoding="utf-8")) if marker.is_file() else {}
     begin_batch, written = (int(done["batch"]), int(done["rows"])) if done.get("want") == want else (0, 0)
-    files: dict[Where, Any] = {}
-    with Taps(subject.model) as taps:
+    if written == total:
+        return Streamed(folder, tokens)
+    with Taps(subject.model) as taps, ExitStack() as stack:
+        files: dict[Where, Any] = {}
         for layer, site in places:
             taps.read(layer, site)
+        if not whole:
+            taps.stop_after(max(layer for layer, _ in places))
         for number, (_, ids, real) in enumerate(batches_of(tokens, batch)):
             if number < begin_batch:
                 continue
-            subject.logits(ids)
-            chosen = torch.from_numpy(real)
-            n = int(chosen.sum())
+            taps.run(subject.states, ids)
+            chosen = None if real.all() else torch.from_numpy(real)
+            n = int(real.sum())
             for place in places:
-                rows = taps.seen[place][chosen].to(torch.float16).numpy()
+                passed = taps.seen.pop(place)
+                rows = (passed.flatten(0, 1) if chosen is None else passed[chosen]).to(torch.float16).numpy()
                 if place not in files:
-                    files[place] = _file(folder, place, (total, rows.shape[1]), begin_batch == 0)
-                files[place][written : written + n] = rows
+                    files[place] = stack.enter_context(_file(folder, place, (total, rows.shape[1]), written))
+                files[place].write(np.ascontiguousarray(rows).tobytes())
             written += n
             if number % 32 == 31 or written == total:
                 for file in files.values():
                     file.flush()
-                marker.write_text(json.dumps({"want": want, "batch": number + 1, "rows": written}), encoding="utf-8")
+                new = marker.with_suffix(".new")
+                new.write_text(json.dumps({"want": want, "batch": number + 1, "rows": written}), encoding="utf-8")
+                new.replace(marker)
             progress("activations", written, total)
     return Streamed(folder, tokens)
 
 
-def _file(folder: Path, place: Where, shape: tuple[int, int], fresh: bool) -> Any:
+def _file(folder: Path, place: Where, shape: tuple[int, int], written: int) -> IO[bytes]:
+    """The file of one place, to be written on from the rows that are done."""
     path = folder / f"{place[0]}-{place[1]}.f16"
     path.with_suffix(".json").write_text(json.dumps(shape), encoding="utf-8")
-    if fresh or not path.is_file():
-        return np.memmap(path, np.float16, "w+", shape=shape)
-    return np.memmap(path, np.float16, "r+", shape=shape)
+    path.touch()
+    os.truncate(path, written * shape[1] * 2)
+    return path.open("ab")

@@ -69,6 +69,7 @@ class Finding:
     values    plain JSON values, everything that the figures show
     figures   name -> a function that draws it; drawn when the report is written
     limits    sentences: what this run cannot tell
+    tables    title -> rows of words, the first of them the heads; shown on the page
     """
 
     name: str
@@ -77,6 +78,7 @@ class Finding:
     figures: dict[str, Callable[[], Figure]] = field(default_factory=dict)
     limits: list[str] = field(default_factory=list)
     about: dict[str, Any] = field(default_factory=dict)
+    tables: dict[str, list[list[str]]] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values; figures are left out."""
@@ -130,10 +132,17 @@ class Workspace:
         return self.folder / name
 
 
+def short_hash(*values: Any) -> str:
+    """Eight digits that stand for plain values, for the names of parts."""
+    return hashlib.sha256(json.dumps(values, default=str).encode()).hexdigest()[:8]
+
+
 class Probe(ABC):
     """An instrument on a model's memory: one file, one class. Constructor parameters are its options.
 
     name, paper, operations, claim, differs, proof  its row in the atlas, as for the text systems
+
+    late   options on which only parts that name them depend: another value of theirs makes no finished part anew
 
     quick  some two minutes, for a first look: `limits` then says what it cannot tell
     seed   of every random choice
@@ -147,6 +156,7 @@ class Probe(ABC):
     differs: ClassVar[str] = ""
     proof: ClassVar[str | None] = None
     needs_model: ClassVar[bool] = True
+    late: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, quick: bool = False, seed: int = 0) -> None:
         self.quick = quick
@@ -189,7 +199,8 @@ class Probe(ABC):
         print_of = hashlib.sha256("\0".join(texts).encode("utf-8", "replace")).hexdigest()[:16]
         named = "" if subject is None else subject.name
         folder = None if out is None else Path(out)
-        work = Workspace(folder, {"probe": self.name, **self.settings(), "model": named, "text": print_of})
+        early = {name: value for name, value in self.settings().items() if name not in self.late}
+        work = Workspace(folder, {"probe": self.name, **early, "model": named, "text": print_of})
         start = datetime.now(UTC)
         finding = self.measure(subject, texts, work, progress)
         finding.about = {

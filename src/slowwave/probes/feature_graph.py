@@ -15,6 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+from slowwave.probes.fired import Fired, fired_of
+
 Floats = NDArray[np.float64]
 OCCURRENCES = 50  # of D50
 
@@ -69,30 +71,32 @@ class Graph:
         )
 
 
-def graph_of(active: sparse.csr_matrix, tokens: NDArray[np.int32]) -> Graph:
-    """The graph of a corpus.
+def graph_of(active: sparse.csr_matrix | Fired, tokens: NDArray[np.int32]) -> Graph:
+    """The graph of a corpus; memory grows with its edges, not with its positions.
 
-    active  (positions, features) sparse, non-zero where a feature fires
+    active  (positions, features) sparse, non-zero where a feature fires; or Fired
     tokens  (positions,) int32
     """
+    fired = fired_of(active)
     ids, inverse, often = np.unique(tokens, return_inverse=True, return_counts=True)
     order = np.lexsort((ids, -often))
     rank = np.empty(len(order), np.int64)
     rank[order] = np.arange(len(order))
-    n = len(tokens)
-    choose = sparse.csr_matrix((np.ones(n, np.int32), (rank[inverse], np.arange(n))), shape=(len(ids), n))
-    fired = active.tocsr().copy()
-    fired.data = np.ones(len(fired.data), np.int32)
-    return Graph((choose @ fired).tocsr(), ids[order].astype(np.int32), often[order])
+    counts = sparse.csr_matrix((len(ids), fired.features), dtype=np.int32)
+    for part, piece in fired.chunks():
+        n = part.stop - part.start
+        choose = sparse.csr_matrix((np.ones(n, np.int32), (rank[inverse[part]], np.arange(n))), shape=(len(ids), n))
+        counts = counts + choose @ piece
+    return Graph(sparse.csr_matrix(counts), ids[order].astype(np.int32), often[order])
 
 
-def permuted(active: sparse.csr_matrix, tokens: NDArray[np.int32], seed: int) -> Graph:
+def permuted(active: sparse.csr_matrix | Fired, tokens: NDArray[np.int32], seed: int) -> Graph:
     """The graph where labels are shuffled over positions: the reach that frequency alone allows."""
     return graph_of(active, np.random.default_rng(seed).permutation(tokens))
 
 
 def rarefied(
-    active: sparse.csr_matrix,
+    active: sparse.csr_matrix | Fired,
     tokens: NDArray[np.int32],
     document: NDArray[np.int32],
     chosen: Sequence[int],
@@ -103,6 +107,7 @@ def rarefied(
 
     Tokens that occur in fewer documents are left out.
     """
+    fired = fired_of(active)
     rng = np.random.default_rng(seed)
     order = rng.permutation(len(tokens))
     out: dict[int, int] = {}
@@ -116,19 +121,22 @@ def rarefied(
         if len(first) < occurrences:
             continue
         first = rng.permutation(first)[:occurrences]
-        out[int(token)] = distinct(active, order[places[first]])
+        out[int(token)] = distinct(fired, order[places[first]])
     return out
 
 
-def rarefied_anywhere(active: sparse.csr_matrix, many: int, seed: int, occurrences: int = OCCURRENCES) -> list[int]:
+def rarefied_anywhere(
+    active: sparse.csr_matrix | Fired, many: int, seed: int, occurrences: int = OCCURRENCES
+) -> list[int]:
     """Features fired within `occurrences` random positions, `many` times: what breadth of context alone gives."""
     rng = np.random.default_rng(seed)
-    return [distinct(active, rng.choice(active.shape[0], occurrences, replace=False)) for _ in range(many)]
+    fired = fired_of(active)
+    return [distinct(fired, rng.choice(len(fired), occurrences, replace=False)) for _ in range(many)]
 
 
-def distinct(active: sparse.csr_matrix, positions: NDArray[np.int64]) -> int:
+def distinct(fired: Fired, positions: NDArray[np.int64]) -> int:
     """How many features fire at any of these positions."""
-    return len(np.unique(active[positions].indices))
+    return len(fired.at(positions))
 
 
 def ratio_interval(

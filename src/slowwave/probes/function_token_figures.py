@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -110,18 +110,127 @@ def strips(values: Mapping[str, Any]) -> Figure:
 
 
 def transitions(values: Mapping[str, Any]) -> Figure:
-    """Mean loss of the four groups with intervals, and what each contributes to the whole."""
+    """Mean loss of the groups with intervals, content after content parted, and what each adds to the whole."""
     figure, (loss, part) = _axes(2)
-    groups = values["groups"]
-    for place, (name, found) in enumerate(groups.items()):
+    groups = dict(values["groups"])
+    parted = values["parted"]
+    shown = {**{name: groups[name] for name in ("f>f", "f>c", "c>f", "c>c")}, "new word": parted["c>c"],
+             "within": parted["c>c within a word"]}  # fmt: skip
+    for place, (name, found) in enumerate(shown.items()):
         if found["loss"] is None:
             continue
         low, high = found["low"] or found["loss"], found["high"] or found["loss"]
         error = [[found["loss"] - low], [high - found["loss"]]]
-        loss.bar(place, found["loss"], color=GROUP_COLOURS[name], yerr=error)
-        part.bar(place, found["contribution"], color=GROUP_COLOURS[name])
+        colour = GROUP_COLOURS.get(name, GROUP_COLOURS["c>c"])
+        loss.bar(place, found["loss"], color=colour, yerr=error, alpha=1 if name in GROUP_COLOURS else 0.5)
+        part.bar(place, found["contribution"], color=colour, alpha=1 if name in GROUP_COLOURS else 0.5)
     for axis in (loss, part):
-        axis.set_xticks(range(len(groups)), list(groups))
-    loss.set(ylabel="nats", title="loss by transition")
-    part.set(ylabel="nats", title=f"share x loss (sum {values['mean']:.2f})")
+        axis.set_xticks(range(len(shown)), list(shown), fontsize=8)
+    loss.set(ylabel="nats", title="loss by transition; c>c also parted")
+    part.set(ylabel="nats", title=f"share x loss (sum of the four: {values['mean']:.2f})")
+    return figure
+
+
+def echo(values: Mapping[str, Any]) -> Figure:
+    """How often the features of a word fire again after it, by kind of token, with and without the word."""
+    figure, (axis,) = _axes(1)
+    for place, kind in enumerate(("function", "content", "template")):
+        for shift, (name, colour) in enumerate((("rate", FUNCTION), ("control", NULL))):
+            each = np.array(values[kind][name])
+            axis.bar(place + 0.4 * shift, each.mean(), 0.38, color=colour, alpha=0.7, label=name if not place else None)
+            axis.plot(np.full(len(each), place + 0.4 * shift), each, ".", color="black", markersize=3)
+    axis.set_xticks(
+        [0.2, 1.2, 2.2], [f"{kind} ({values[kind]['places']})" for kind in ("function", "content", "template")]
+    )
+    axis.set(ylabel="rate of firing again", title="a word's features at later tokens")
+    axis.legend(["with the word", "_", "with another word", "_"], frameon=False)
+    return figure
+
+
+def steering(values: Mapping[str, Any]) -> Figure:
+    """Answers turned by the whole state, by few features, by one; a random vector of equal length beside each."""
+    figure, (axis,) = _axes(1, 7)
+    names, place = [], 0
+    features = {one["trait"]: one for one in values["features"] if one.get("k") is not None}
+    for one in values["raw"]:
+        rows = [("state", one)]
+        if found := features.get(one["trait"]):
+            rows += [(f"{found['k']} features", found), ("one feature", found["alone"])]
+        for name, row in rows:
+            axis.bar(place, row["rate"], 0.4, color=FUNCTION)
+            axis.bar(place + 0.4, row["random"], 0.4, color=NULL)
+            names.append(f"{one['trait']}\n{name}")
+            place += 1
+    axis.set_xticks(np.arange(len(names)) + 0.2, names, fontsize=8)
+    axis.set(ylabel="answers turned", ylim=(0, 1.02), title="steering (grey: random vectors of equal length)")
+    return figure
+
+
+def over_training(runs: Sequence[Sequence[Mapping[str, Any]]]) -> Figure:
+    """The four losses over checkpoints, their contributions stacked, and single targets; a line a seed."""
+    figure, (loss, stack, single) = _axes(3, 5)
+    steps = [one["at"] for one in runs[0]]
+    place = np.arange(len(steps))
+    for name, colour in GROUP_COLOURS.items():
+        for number, run in enumerate(runs):
+            curve = [one["groups"][name]["loss"] for one in run]
+            loss.plot(place, curve, "o-", color=colour, markersize=3, label=None if number else name)
+    parts = [
+        [np.mean([run[n]["groups"][name]["contribution"] for run in runs]) for n in range(len(steps))]
+        for name in GROUP_COLOURS
+    ]
+    stack.stackplot(place, parts, colors=list(GROUP_COLOURS.values()), labels=list(GROUP_COLOURS))
+    for number, word in enumerate(runs[0][0]["targets"]):
+        curves = [[run[n]["targets"][word]["loss"] for run in runs] for n in range(len(steps))]
+        if all(value is not None for each in curves for value in each):
+            single.plot(place, np.mean(curves, axis=1), "o-", markersize=3, label=repr(word), color=f"C{number}")
+    single.plot(
+        place, [np.mean([run[n]["mean"] for run in runs]) for n in range(len(steps))], "--", color=NULL, label="all"
+    )
+    for axis in (loss, stack, single):
+        axis.set_xticks(place, [str(step) for step in steps])
+        axis.set(xlabel="step", ylabel="nats")
+        axis.legend(frameon=False, fontsize=8)
+    loss.set_title("loss by transition")
+    stack.set_title("share x loss")
+    single.set_title("single targets")
+    return figure
+
+
+def growth(runs: Sequence[Sequence[Mapping[str, Any]]]) -> Figure:
+    """Features that fire, by checkpoint and k, and the cross-entropy score that each count was taken at."""
+    figure, (count, score) = _axes(2)
+    names = [str(one["at"]) for one in runs[0]]
+    place = np.arange(len(names))
+    for number in range(len(runs[0][0]["counts"])):
+        k = runs[0][0]["counts"][number]["k"]
+        for axis, of in ((count, "once"), (score, "score")):
+            each = np.array([[one["counts"][number][of] for one in run] for run in runs], float)
+            axis.plot(place, each.mean(0), "o-", color=f"C{number}", label=f"k = {k}")
+            axis.fill_between(place, each.min(0), each.max(0), color=f"C{number}", alpha=0.2)
+    if all("matched" in one for run in runs for one in run):
+        each = np.array([[one["matched"] or np.nan for one in run] for run in runs], float)
+        count.plot(place, each.mean(0), "s-", color="black", label="at an equal score")
+    for axis in (count, score):
+        axis.set_xticks(place, names)
+        axis.set_xlabel("step")
+        axis.legend(frameon=False, fontsize=8)
+    count.set(ylabel="features", title="features that fire on held-out text")
+    score.set(ylabel="score", title="cross-entropy score")
+    return figure
+
+
+def over_size(runs: Sequence[Sequence[Mapping[str, Any]]]) -> Figure:
+    """Final loss of each group by size, and what each group gains from the smallest to the largest."""
+    figure, (loss, gain) = _axes(2)
+    names = [one["name"] for one in runs[0]]
+    for number, (group, colour) in enumerate(GROUP_COLOURS.items()):
+        each = np.array([[one["groups"][group]["loss"] for one in run] for run in runs], float)
+        loss.plot(names, each.mean(0), "o-", color=colour, label=group)
+        drop = each[:, 0] - each[:, -1]
+        gain.bar(number, drop.mean(), color=colour, yerr=[[drop.mean() - drop.min()], [drop.max() - drop.mean()]])
+    gain.set_xticks(range(len(GROUP_COLOURS)), list(GROUP_COLOURS))
+    loss.set(ylabel="nats", title="loss by transition and size")
+    gain.set(ylabel="nats", title=f"gained from {names[0]} to {names[-1]}")
+    loss.legend(frameon=False)
     return figure

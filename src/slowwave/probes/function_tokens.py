@@ -1,8 +1,8 @@
 """Function tokens: are a few very frequent tokens where a model brings back what its context made relevant?
 
 The card has seven parts: token classes (A), the token-feature graph (B), re-activation strips (C), steering (D),
-feature growth (E) and loss by transition over training (F) and size (G). A, B, C and F are here, on one model; the rest
-is run on sequences of models by `proofs/function_tokens.py`.
+feature growth over checkpoints (E) and loss by transition over training (F) and size (G). On one model A, B, C, D and
+the loss of F are measured; `checkpoints` adds the growth and the curves, `sizes` the drop from small to large.
 """
 
 from __future__ import annotations
@@ -12,44 +12,46 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import torch
-from numpy.typing import NDArray
-from scipy import sparse
-
 from slowwave.errors import InputError
 from slowwave.probes import function_token_figures as draw
-from slowwave.probes.activations import Streamed, Tokens, stream, tokenise
-from slowwave.probes.base import Finding, Probe, Progress, Verdict, Workspace, above
-from slowwave.probes.classes import Classes, classify, spread, starts_word
-from slowwave.probes.feature_graph import graph_of, permuted, rarefied, rarefied_anywhere, ratio_interval
-from slowwave.probes.sae import Sae, SaeConfig, health, restore, save, train_sae
-from slowwave.probes.subjects import Subject, untrained
+from slowwave.probes import function_token_verdicts as judge
+from slowwave.probes.activations import Tokens, stream, tokenise
+from slowwave.probes.base import Finding, Probe, Progress, Workspace, short_hash
+from slowwave.probes.classes import Classes, classify, spread
+from slowwave.probes.feature_layers import LayerRun, over_seeds
+from slowwave.probes.growth import Growth
+from slowwave.probes.over_training import SHARES, losses_at
+from slowwave.probes.reactivation import PROMPTS, echo, strips
+from slowwave.probes.sae import restore
+from slowwave.probes.sae_score import cross_entropy_score, some_of
+from slowwave.probes.steered import Steering
+from slowwave.probes.subjects import Subject, load, untrained
 from slowwave.probes.taps import anatomy
-from slowwave.probes.transitions import GROUPS, by_transition, groups_of, losses_of, split_continuations
+from slowwave.probes.traits import trait_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-KS = (1, 3, 10, 30, 100, 300, 1000)
-PER_CLASS = 200  # tokens of each class whose D50 is taken
-QUICK = {"tokens": 20_000, "loss_tokens": 10_000, "expansion": 2, "epochs": 1}
-PROMPTS = (
-    "Answer in one word. The capital of Russia is the city of",
-    "Answer in one word. The capital of England is the city of",
-)
+QUICK = {"tokens": 20_000, "loss_tokens": 8_000, "expansion": 2, "epochs": 1, "autoencoders": 1}
+SCORED = 4096  # tokens for the cross-entropy score
 
 
 class FunctionTokens(Probe):
-    """Token classes, token-feature graph, re-activation strips and loss by transition, each with its control.
+    """Token classes, token-feature graph, re-activation, steering and loss by transition, each with its control.
 
-    share        of all occurrences that function tokens make up
-    tokens       read for the graph; loss_tokens for the losses
-    layers       whose residual stream is looked at; () takes an early, a middle and a late one
-    k            features active a token; `expansion` times the width is how many there are
-    context      tokens that the model sees at once
-    epochs       of each autoencoder's training
-    prompts      whose features are shown token by token; they should differ in one word
+    share         of all occurrences that function tokens make up
+    tokens        read for the graph; loss_tokens for the losses
+    layers        whose residual stream is looked at; () takes an early, a middle and a late one
+    k             features active a token; `expansion` times the width is how many there are
+    context       tokens that the model sees at once
+    epochs        of each autoencoder's training
+    autoencoders  how many, of different seeds, at the middle layer: trained model and untrained twin alike
+    prompts       whose features are shown token by token; they should differ in one word
+    features      numbers of the features to show; () takes those in which the prompts differ most
+    traits        to steer towards: russia, spanish, list, cats, or one of your own as "name | prompt | pattern"; ()
+                  steers nothing
+    checkpoints   models of one training by folder or name, earliest first: feature growth and loss curves over them
+    sizes         models of one tokenizer by folder or name, smallest first: what each group gains from size
 
     Example, on a model's file:
 
@@ -66,9 +68,11 @@ class FunctionTokens(Probe):
     differs = (
         "Autoencoders are TopK ones trained on the texts at hand, 8 times the width, not Gemma Scope's 2^20. The paper "
         "has no control for frequency; three are added: labels permuted, the same network untrained, and D50, the "
-        "features fired within 50 occurrences from 50 documents. The first position of a text is left out."
+        "features fired within 50 occurrences from 50 documents. The first position of a text is left out. Steering is "
+        "chosen on one half of the prompts and told on the other, beside random vectors of equal length."
     )
     proof = "proofs/function_tokens.py"
+    late = ("loss_tokens", "prompts", "features", "traits", "checkpoints", "sizes")
 
     def __init__(
         self,
@@ -82,7 +86,12 @@ class FunctionTokens(Probe):
         expansion: int = 8,
         context: int = 256,
         epochs: int = 3,
+        autoencoders: int = 1,
         prompts: Sequence[str] = PROMPTS,
+        features: Sequence[int] = (),
+        traits: Sequence[str] = ("russia", "spanish", "list"),
+        checkpoints: Sequence[str] = (),
+        sizes: Sequence[str] = (),
     ) -> None:
         super().__init__(quick, seed)
         self.share = share
@@ -93,26 +102,51 @@ class FunctionTokens(Probe):
         self.expansion = min(expansion, QUICK["expansion"]) if quick else expansion
         self.context = context
         self.epochs = min(epochs, QUICK["epochs"]) if quick else epochs
+        self.autoencoders = min(autoencoders, QUICK["autoencoders"]) if quick else autoencoders
         self.prompts = tuple(prompts)
+        self.features = tuple(features)
+        self.traits = tuple(traits[:1] if quick else traits)
+        self.checkpoints = tuple(checkpoints)
+        self.sizes = tuple(sizes)
 
     def measure(self, subject: Subject | None, texts: Sequence[str], work: Workspace, progress: Progress) -> Finding:
         assert subject is not None
+        traits = [trait_of(word) for word in self.traits]  # a word that is none is told before the work begins
         layers = self._layers(subject)
+        middle = layers[len(layers) // 2]
         corpus = tokenise(subject, texts, self.tokens, self.context)
         classes = classify(corpus, self.share)
-        values: dict[str, Any] = {"classes": self._about_classes(subject, corpus, classes), "layers": {}}
+        values: dict[str, Any] = {
+            "classes": self._about_classes(subject, corpus, classes), "middle": middle, "layers": {},
+        }  # fmt: skip
         streamed = stream(subject, corpus, [(layer, "block") for layer in layers], work.path("trained"), progress)
         for layer in layers:
-            make = partial(self._layer, streamed, layer, classes, work, "trained", progress)
-            values["layers"][str(layer)] = work.part(f"layer-{layer}", make)
-        middle = layers[len(layers) // 2]
-        values["untrained"] = work.part(
-            "untrained", lambda: self._untrained(subject, corpus, middle, classes, work, progress)
+            many = self.autoencoders if layer == middle else 1
+            graph = self._graph(streamed.folder, corpus, layer, classes, work, "trained", many, progress)
+            values["layers"][str(layer)] = graph | work.part(
+                f"score-{layer}", partial(self._score, subject, layer, corpus, work)
+            )
+        values["untrained"] = self._untrained(subject, corpus, middle, classes, work, progress)
+        sae = restore(work.path(f"sae-trained-{middle}-0"))
+        shown = f"strips-{short_hash(self.prompts, self.features)}"
+        values["strips"] = work.part(shown, lambda: strips(subject, sae, middle, self.prompts, self.features))
+        values["echo"] = work.part("echo", lambda: echo(subject, sae, middle, classes))
+        values["transitions"] = work.part(
+            f"transitions-{self.loss_tokens}", partial(self._losses, subject, texts, corpus, progress)
         )
-        values["strips"] = work.part("strips", lambda: self._strips(subject, middle, work))
-        values["transitions"] = work.part("transitions", lambda: self._transitions(subject, texts, classes, progress))
-        finding = Finding(self.name, self._verdicts(values, str(middle)), values, self._figures(values, str(middle)))
-        finding.limits = self._limits(values)
+        if traits:
+            saes = {layer: restore(work.path(f"sae-trained-{layer}-0")) for layer in layers}
+            tried = sorted({*layers, *self._between(subject)})
+            steering = Steering(subject, traits, tried, 12 if self.quick else 16, seed=self.seed, progress=progress)
+            values["steering"] = steering.run({} if self.quick else saes, work.part)
+        if self.checkpoints:
+            values["over_training"] = self._over(self.checkpoints, "step", texts, work, progress)
+            values["growth"] = self._growth(texts, middle, work, progress)
+        if self.sizes:
+            values["over_size"] = self._over(self.sizes, "size", texts, work, progress)
+        finding = Finding(self.name, judge.verdicts(values), values, self._figures(values))
+        finding.limits = judge.limits(values, self.quick, self.tokens, self.expansion)
+        finding.tables = judge.tables(values)
         return finding
 
     def _layers(self, subject: Subject) -> tuple[int, ...]:
@@ -124,7 +158,13 @@ class FunctionTokens(Probe):
             return self.layers
         if self.quick:
             return (many // 2,)
-        return tuple(sorted({round(many * part) for part in (0.3, 0.6)} | {round(many * 0.9)}))
+        return tuple(sorted({round(many * part) for part in (0.3, 0.6)} | {min(many - 1, round(many * 0.9))}))
+
+    def _between(self, subject: Subject) -> list[int]:
+        """Layers that steering tries: some eight, evenly through the model; three in a quick run."""
+        many = len(anatomy(subject.model).blocks)
+        step = max(1, many // (3 if self.quick else 8))
+        return list(range(step - 1, many, step))
 
     # -- A: classes
 
@@ -156,219 +196,114 @@ class FunctionTokens(Probe):
 
     # -- B: graph
 
-    def _layer(
-        self, streamed: Streamed, layer: int, classes: Classes, work: Workspace, label: str, progress: Progress
-    ) -> dict[str, Any]:
-        raw = streamed.of(layer)
-        token, document, place = streamed.tokens.flat()
-        inside = np.flatnonzero(place > 0)  # the first position carries the massive activations
-        sae = self._autoencoder(raw, inside, work.path(f"sae-{label}-{layer}"), progress)
-        state = health(sae, raw[inside[: 1 << 15]])
-        active = encode(sae, raw, inside)
-        tokens, documents = token[inside], document[inside]
-        graph = graph_of(active, tokens)
-        nulls = [permuted(active, tokens, self.seed + n) for n in range(3)]
-        function, content = self._rarefied(active, tokens, documents, classes)
-        ratio, low, high = ratio_interval(list(function.values()), list(content.values()), self.seed)
-        null_coverage = [null.coverage(KS)["of connected"] for null in nulls]
-        is_function = classes.is_function(graph.ids)
-        return {
-            "health": state.line(),
-            "explained": state.explained,
-            "l0": state.l0,
-            "dead": state.dead,
-            "features": active.shape[1],
-            "connected": graph.connected,
-            "ks": list(KS),
-            "coverage": graph.coverage(KS)["of connected"],
-            "coverage_of_all": graph.coverage(KS)["of all"],
-            "coverage_at_1_percent": graph.coverage(KS, 0.01)["of connected"],
-            "coverage_permuted": np.mean(null_coverage, axis=0).tolist(),
-            "coverage_permuted_low": np.min(null_coverage, axis=0).tolist(),
-            "coverage_permuted_high": np.max(null_coverage, axis=0).tolist(),
-            "degrees": graph.degrees()[:5000].tolist(),
-            "is_function": is_function[:5000].tolist(),
-            "d50_function": sorted(function.values()),
-            "d50_content": sorted(content.values()),
-            "d50_anywhere": rarefied_anywhere(active, 50, self.seed) if active.shape[0] >= 50 else [],
-            "d50_ratio": _plain(ratio),
-            "d50_low": _plain(low),
-            "d50_high": _plain(high),
-        }
+    def _graph(
+        self, folder: Path, corpus: Tokens, layer: int, classes: Classes, work: Workspace, label: str, many: int,
+        progress: Progress,
+    ) -> dict[str, Any]:  # fmt: skip
+        """The graph of a layer by one or several autoencoders on the same activations."""
+        from slowwave.probes.activations import Streamed
 
-    def _autoencoder(
-        self, raw: NDArray[np.float16], inside: NDArray[np.int64], folder: Path, progress: Progress
-    ) -> Sae:
-        if (folder / "cfg.json").is_file():
-            return restore(folder)
-        width = raw.shape[1]
-        config = SaeConfig(width, self.expansion * width, k=min(self.k, width), seed=self.seed, batch=2048)
-        if len(inside) < config.batch:
-            raise InputError(f"the texts hold {len(inside)} tokens; give at least {config.batch}")
-        sae = train_sae(_Rows(raw, inside), config, self.epochs, progress)  # type: ignore[arg-type]
-        save(sae, folder)
-        return sae
-
-    def _rarefied(
-        self, active: sparse.csr_matrix, tokens: NDArray[np.int32], documents: NDArray[np.int32], classes: Classes
-    ) -> tuple[Mapping[int, int], Mapping[int, int]]:
-        function = classes.ids[: classes.function].tolist()[:PER_CLASS]
-        content = classes.ids[classes.function : classes.function + 20 * PER_CLASS].tolist()
-        found = rarefied(active, tokens, documents, content, self.seed)
-        kept = dict(sorted(found.items())[:PER_CLASS])
-        return rarefied(active, tokens, documents, function, self.seed), kept
+        found = []
+        for n in range(many):
+            place = work.path(f"sae-{label}-{layer}-{n}")
+            run = LayerRun(self.expansion, self.k, self.epochs, self.seed + n, place)
+            make = partial(run.measure, Streamed(folder, corpus), layer, classes, progress)
+            found.append(work.part(f"{label}-layer-{layer}-{n}", make))
+        return over_seeds(found)
 
     def _untrained(
         self, subject: Subject, corpus: Tokens, layer: int, classes: Classes, work: Workspace, progress: Progress
     ) -> dict[str, Any]:
         """The same network before it learnt anything: part B again, at the middle layer."""
-        twin = untrained(subject, self.seed)
-        streamed = stream(twin, corpus, [(layer, "block")], work.path("untrained"), progress)
-        return self._layer(streamed, layer, classes, work, "untrained", progress)
+        folder = work.path("untrained")
 
-    # -- C: strips
+        def streams() -> bool:
+            stream(untrained(subject, self.seed), corpus, [(layer, "block")], folder, progress)
+            return True
 
-    def _strips(self, subject: Subject, layer: int, work: Workspace) -> dict[str, Any]:
-        """The features in which the prompts differ most at the word that differs, token by token."""
-        sae = restore(work.path(f"sae-trained-{layer}"))
-        from slowwave.probes.taps import Taps
+        work.part("untrained-streamed", streams)
+        return self._graph(folder, corpus, layer, classes, work, "untrained", self.autoencoders, progress)
 
-        latents: list[torch.Tensor] = []
-        pieces: list[list[str]] = []
-        for prompt in self.prompts:
-            ids = subject.encode(prompt)
-            with Taps(subject.model) as taps:
-                taps.read(layer)
-                subject.logits(torch.tensor([ids]))
-                latents.append(sae.encode(taps.seen[layer, "block"][0]))
-            pieces.append(subject.pieces(ids))
-        chosen: list[int] = []
-        for mine, others in ((0, 1), (1, 0)) if len(latents) > 1 else ((0, 0),):
-            peak = latents[mine][1:].amax(0)
-            rival = latents[others][1:].amax(0) if mine != others else torch.zeros_like(peak)
-            chosen += [int(i) for i in (peak - rival).argsort(descending=True)[:2]]
-        chosen += [int(i) for i in torch.minimum(latents[0][1:].amax(0), latents[-1][1:].amax(0)).argsort()[-1:]]
-        chosen = list(dict.fromkeys(chosen))
-        return {
-            "layer": layer,
-            "features": chosen,
-            "prompts": [
-                {"pieces": p, "values": [[round(float(v), 3) for v in one[:, f]] for f in chosen]}
-                for p, one in zip(pieces, latents, strict=True)
-            ],
-        }
+    def _score(self, subject: Subject, layer: int, corpus: Tokens, work: Workspace) -> dict[str, Any]:
+        """What the model loses with the autoencoder in the layer's place."""
+        sae = restore(work.path(f"sae-trained-{layer}-0"))
+        found = cross_entropy_score(subject, sae, layer, some_of(corpus, SCORED))
+        return {"cross_entropy_score": found.share, "cross_entropy": [found.whole, found.rebuilt, found.without]}
 
-    # -- F: losses
+    # -- E, F, G: losses and features, here and over models
 
-    def _transitions(
-        self, subject: Subject, texts: Sequence[str], classes: Classes, progress: Progress
-    ) -> dict[str, Any]:
-        corpus = tokenise(subject, texts, self.loss_tokens, self.context)
-        losses = losses_of(subject.logits, corpus, progress)
-        groups = groups_of(losses, classes)
-        begins = np.ones(int(max(losses.target.max(), losses.current.max())) + 1, dtype=bool)
-        seen = np.unique(losses.target)
-        begins[seen] = starts_word(subject, seen.tolist())
-        return {
-            "groups": by_transition(losses, groups, seed=self.seed),
-            "parted": by_transition(
-                losses, split_continuations(groups, losses, begins), (*GROUPS, "c>c within a word")
-            ),
-            "mean": float(losses.loss.astype(np.float64).mean()),
-        }
+    def _losses(self, subject: Subject, texts: Sequence[str], corpus: Tokens, progress: Progress) -> dict[str, Any]:
+        tokens = corpus if self.loss_tokens >= self.tokens else tokenise(subject, texts, self.loss_tokens, self.context)
+        others = [classify(corpus, share) for share in SHARES]
+        return losses_at(subject, tokens, classify(corpus, self.share), others, seed=self.seed, progress=progress)
 
-    # -- what it comes to
+    def _over(
+        self, models: Sequence[str], label: str, texts: Sequence[str], work: Workspace, progress: Progress
+    ) -> list[dict[str, Any]]:
+        """Losses by transition for several models, loaded one after another."""
+        out = []
+        for number, model in enumerate(models):
 
-    def _verdicts(self, values: Mapping[str, Any], middle: str) -> list[Verdict]:
-        trained, twin = values["layers"][middle], values["untrained"]
-        low, high = trained["d50_low"], trained["d50_high"]
-        word = above(low, high, twin["d50_low"], twin["d50_high"])
-        if word == "holds" and low is not None and low <= 1:
-            word = "cannot be told at this size"
-        ten = KS.index(10)
-        reach = trained["coverage"][ten]
-        coverage_word = above(
-            reach, reach, trained["coverage_permuted_low"][ten], trained["coverage_permuted_high"][ten]
-        )
-        groups = values["transitions"]["groups"]
-        apart = above(*(groups[name][end] for name in ("f>c", "c>c") for end in ("low", "high")))
-        return [
-            Verdict(
-                "Function tokens bring back more of what the context holds than content tokens, beyond their frequency",
-                word, "D50 function / content", trained["d50_ratio"], low, high, twin["d50_ratio"], twin["d50_low"],
-                twin["d50_high"], n=len(trained["d50_content"]), note="control: the same network untrained",
-            ),
-            Verdict(
-                "The ten commonest tokens reach more features than their frequency alone allows",
-                coverage_word,
-                "C(10)", trained["coverage"][ten], None, None, trained["coverage_permuted"][ten],
-                trained["coverage_permuted_low"][ten], trained["coverage_permuted_high"][ten], seeds=3,
-                note="control: labels permuted over positions, a ceiling",
-            ),
-            Verdict(
-                "Content after a function token is the hardest to predict",
-                apart, "loss f>c", groups["f>c"]["loss"], groups["f>c"]["low"], groups["f>c"]["high"],
-                groups["c>c"]["loss"], groups["c>c"]["low"], groups["c>c"]["high"], n=groups["f>c"]["n"],
-                note="beside: loss c>c",
-            ),
-        ]  # fmt: skip
+            def measured(model: str = model) -> dict[str, Any]:
+                subject = load(model)
+                corpus = tokenise(subject, texts, self.tokens, self.context)
+                return self._losses(subject, texts, corpus, progress)
 
-    def _figures(self, values: Mapping[str, Any], middle: str) -> dict[str, Any]:
+            out.append(
+                {
+                    "name": Path(model).stem,
+                    "at": number,
+                    **work.part(f"losses-{short_hash(model, self.loss_tokens)}", measured),
+                }
+            )
+        return out
+
+    def _growth(self, texts: Sequence[str], layer: int, work: Workspace, progress: Progress) -> list[dict[str, Any]]:
+        """Features that fire at each checkpoint; autoencoders see three quarters of the tokens."""
+        out = []
+        for number, model in enumerate(self.checkpoints):
+            folder = work.path(f"growth-{short_hash(model)}")
+
+            def counted(model: str = model, folder: Path = folder) -> list[dict[str, Any]]:
+                subject = load(model)
+                corpus = tokenise(subject, texts, self.tokens, self.context)
+                seen, held = parted(corpus)
+                latents = self.expansion * anatomy(subject.model).width
+                grow = Growth(layer, sorted({self.k // 2, self.k, 2 * self.k}), latents, 8 * latents, self.epochs)
+                return grow.at(subject, seen, held, some_of(held, SCORED), folder, work.part, progress)
+
+            out.append({"name": Path(model).stem, "at": number, "counts": work.part(folder.name, counted)})
+        return out
+
+    def _figures(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        middle = str(values["middle"])
         figures: dict[str, Any] = {
             "token-classes": lambda: draw.classes(values["classes"]),
             "degree-against-rank": lambda: draw.degrees(values["layers"]),
             "coverage": lambda: draw.coverage(values["layers"], values["untrained"], middle),
             "d50": lambda: draw.rarefied(values["layers"][middle], values["untrained"]),
             "strips": lambda: draw.strips(values["strips"]),
+            "echo": lambda: draw.echo(values["echo"]),
             "loss-by-transition": lambda: draw.transitions(values["transitions"]),
         }
+        if "steering" in values:
+            figures["steering"] = lambda: draw.steering(values["steering"])
+        if "over_training" in values:
+            figures["loss-over-training"] = lambda: draw.over_training([values["over_training"]])
+            figures["growth"] = lambda: draw.growth([values["growth"]])
+        if "over_size" in values:
+            figures["loss-over-size"] = lambda: draw.over_size([values["over_size"]])
         return figures
 
-    def _limits(self, values: Mapping[str, Any]) -> list[str]:
-        out = [
-            "The 40 % cut belongs to this corpus: in a small or narrow one it takes in topical words.",
-            "Losses of models with different tokenizers cannot be compared.",
-        ]
-        for layer, found in values["layers"].items():
-            used = found["connected"] / found["features"]
-            if used > 0.8:
-                out.append(f"layer {layer}: {used:.0%} of the dictionary is in use, so counts of features saturate")
-            if found["explained"] < 0.7:
-                out.append(f"layer {layer}: the autoencoder explains {found['explained']:.0%} of the variance alone")
-        if self.quick:
-            out.append(
-                f"quick: {self.tokens:,} tokens, one layer, {self.expansion} times the width: a first look alone"
-            )
-        return out
 
+def parted(tokens: Tokens) -> tuple[Tokens, Tokens]:
+    """(three rows of four, every fourth row)."""
+    import numpy as np
 
-class _Rows:
-    """Chosen rows of a memory map, read when they are asked for."""
-
-    def __init__(self, raw: NDArray[np.float16], chosen: NDArray[np.int64]) -> None:
-        self.raw, self.chosen = raw, chosen
-        self.shape = (len(chosen), raw.shape[1])
-
-    def __len__(self) -> int:
-        return len(self.chosen)
-
-    def __getitem__(self, places: Any) -> NDArray[np.float16]:
-        found: NDArray[np.float16] = self.raw[self.chosen[places]]
-        return found
-
-
-def encode(sae: Sae, raw: NDArray[np.float16], chosen: NDArray[np.int64], batch: int = 4096) -> sparse.csr_matrix:
-    """(positions, features) sparse float32 of the chosen rows."""
-    parts = []
-    for begin in range(0, len(chosen), batch):
-        rows = torch.as_tensor(np.asarray(raw[chosen[begin : begin + batch]], np.float32))
-        with torch.no_grad():
-            parts.append(sparse.csr_matrix(sae.encode(rows).numpy()))
-    return sparse.vstack(parts).tocsr()
-
-
-def _plain(value: float) -> float | None:
-    return None if np.isnan(value) else value
+    held = np.arange(len(tokens.ids)) % 4 == 3
+    return tuple(  # type: ignore[return-value]
+        Tokens(tokens.ids[mine], tokens.document[mine], tokens.start[mine]) for mine in (~held, held)
+    )
 
 
 def draw_all(finding: Finding) -> dict[str, Figure]:

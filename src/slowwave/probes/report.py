@@ -23,6 +23,7 @@ body { font: 16px/1.5 system-ui, sans-serif; color: var(--ink); background: var(
        margin: 2rem auto; padding: 0 1rem; }
 table { border-collapse: collapse; } td, th { border-bottom: 1px solid var(--line); padding: .3rem .7rem;
        text-align: left; vertical-align: top; } img { max-width: 100%; background: #fff; }
+.wide { overflow-x: auto; }
 figure { margin: 2rem 0; } figcaption, .soft { color: var(--soft); } .word { font-weight: 600; white-space: nowrap; }
 """
 
@@ -75,6 +76,12 @@ def _png(figure: Figure) -> bytes:
     return buffer.getvalue()
 
 
+def _rows(rows: list[list[str]]) -> str:
+    head, *body = rows
+    heads = "".join(f"<th>{html.escape(word)}" for word in head)
+    return f"<tr>{heads}" + "".join("<tr>" + "".join(f"<td>{html.escape(word)}" for word in row) for row in body)
+
+
 def _page(finding: Finding, probe: type[Probe], pictures: dict[str, bytes]) -> str:
     about: dict[str, Any] = finding.about
     rows = "".join(
@@ -86,6 +93,10 @@ def _page(finding: Finding, probe: type[Probe], pictures: dict[str, bytes]) -> s
         f'<figure><img alt="{html.escape(name)}" src="data:image/png;base64,{base64.b64encode(png).decode()}">'
         f"<figcaption>{html.escape(name.replace('-', ' '))}</figcaption></figure>"
         for name, png in pictures.items()
+    )
+    tables = "".join(
+        f"<h2>{html.escape(title)}</h2><div class=wide><table>{_rows(rows)}</table></div>"
+        for title, rows in finding.tables.items()
     )
     limits = "".join(f"<li>{html.escape(limit)}</li>" for limit in finding.limits)
     settings = html.escape(json.dumps(about.get("settings", {})))
@@ -99,6 +110,6 @@ def _page(finding: Finding, probe: type[Probe], pictures: dict[str, bytes]) -> s
         f"<p class=soft>{html.escape(probe.paper)}</p><p>Model: {model}. {about.get('date', '')}, "
         f"{about.get('seconds', '')} s.</p><table>{rows}</table>"
         + (f"<h2>Limits</h2><ul>{limits}</ul>" if limits else "")
-        + f"{figures}<p class=soft>Differs from the paper: {html.escape(probe.differs)}</p>"
+        + f"{figures}{tables}<p class=soft>Differs from the paper: {html.escape(probe.differs)}</p>"
         f"<p class=soft>Settings: {settings}. Versions: {versions}</p></html>\n"
     )

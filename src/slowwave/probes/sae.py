@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from slowwave.errors import FormatError, InputError
+from slowwave.probes.activations import Table
 from slowwave.probes.base import Progress
 
 Kind = Literal["topk", "batchtopk", "jumprelu"]
@@ -83,7 +84,7 @@ class Sae(nn.Module):
         generator = torch.Generator().manual_seed(config.seed)
         rows = F.normalize(torch.randn(config.latents, config.width, generator=generator), dim=1)
         self.W_dec = nn.Parameter(rows)
-        self.W_enc = nn.Parameter(rows.t().clone())
+        self.W_enc = nn.Parameter(rows.clone().t())  # rows of a latent lie together, as their gradients come
         self.b_enc = nn.Parameter(torch.zeros(config.latents))
         self.b_dec = nn.Parameter(torch.zeros(config.width))
         self.log_threshold = nn.Parameter(torch.full((config.latents,), float(np.log(config.threshold))))
@@ -136,70 +137,131 @@ class Sae(nn.Module):
 
 
 def train_sae(
-    rows: NDArray[np.floating],
+    rows: Table,
     config: SaeConfig,
     epochs: int = 3,
     progress: Progress = lambda stage, done, total: None,
+    keep: Path | None = None,
 ) -> Sae:
-    """Fit an autoencoder to raw activations (n, width), a memory map or an array; reads a batch at a time.
+    """Fit an autoencoder to raw activations (n, width), on disk or in an array; reads a batch at a time.
 
+    keep    file in which a long training is kept every 100 steps; a training that was killed goes on from it, and ends
+            with the weights that it would have had. It is taken away at the end
     raises  InputError where there are fewer rows than one batch, or they are not finite
     """
     n = len(rows)
     if n < config.batch:
         raise InputError(f"there are {n} activations and a batch is {config.batch}; give more text or a smaller batch")
-    rng = np.random.default_rng(config.seed)
     sae = Sae(config)
-    sample = np.asarray(rows[np.sort(rng.choice(n, min(n, 16_384), replace=False))], np.float32)
+    chosen = np.sort(np.random.default_rng(config.seed).choice(n, min(n, 16_384), replace=False))
+    sample = np.asarray(rows[chosen], np.float32)
     if not np.isfinite(sample).all():
         raise InputError("the activations hold values that are no finite numbers")
     sae.fit_scale(sample)
     lr = config.lr or 2e-4 * (2**14 / config.latents) ** 0.5
-    optimiser = torch.optim.Adam(sae.parameters(), lr=lr, betas=(0.9, 0.999))
+    optimiser = torch.optim.Adam(sae.parameters(), lr=lr, betas=(0.9, 0.999), fused=True)
     idle = torch.zeros(config.latents)
-    steps = epochs * (n // config.batch)
-    done = 0
-    for _ in range(epochs):
-        order = rng.permutation(n)
-        for begin in range(0, n - config.batch + 1, config.batch):
-            raw = torch.as_tensor(np.asarray(rows[np.sort(order[begin : begin + config.batch])], np.float32))
-            loss, fired = _loss(sae, sae.prepare(raw), idle >= config.dead_after)
-            optimiser.zero_grad(set_to_none=True)
-            loss.backward()  # type: ignore[no-untyped-call]
-            _keep_on_sphere(sae)
-            for group in optimiser.param_groups:  # decay over the last fifth
-                group["lr"] = lr * min(1.0, (steps - done) / max(1, steps // 5))
-            optimiser.step()
-            with torch.no_grad():
-                sae.W_dec.div_(sae.W_dec.norm(dim=1, keepdim=True).clamp_min(1e-8))
-            idle = torch.where(fired, torch.zeros_like(idle), idle + config.batch)
-            done += 1
-            progress("autoencoder", done, steps)
+    per = n // config.batch
+    steps, begin = epochs * per, 0
+    if keep is not None and keep.is_file():
+        kept = torch.load(keep, weights_only=True)
+        sae.load_state_dict(kept["sae"])
+        optimiser.load_state_dict(kept["optimiser"])
+        idle, begin = kept["idle"], int(kept["step"])
+    order = np.empty(0, np.int64)
+    for step in range(begin, steps):
+        epoch, place = divmod(step, per)
+        if place == 0 or not len(order):
+            order = np.random.default_rng([config.seed, epoch]).permutation(n)
+        mine = np.sort(order[place * config.batch : (place + 1) * config.batch])
+        raw = torch.as_tensor(np.asarray(rows[mine], np.float32))
+        loss, fired = _loss(sae, sae.prepare(raw), idle >= config.dead_after)
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        _keep_on_sphere(sae)
+        for group in optimiser.param_groups:  # decay over the last fifth
+            group["lr"] = lr * min(1.0, (steps - step) / max(1, steps // 5))
+        optimiser.step()
+        with torch.no_grad():
+            sae.W_dec.div_(sae.W_dec.norm(dim=1, keepdim=True).clamp_min(1e-8))
+        idle = torch.where(fired, torch.zeros_like(idle), idle + config.batch)
+        if keep is not None and step % 100 == 99:
+            state = {"sae": sae.state_dict(), "optimiser": optimiser.state_dict(), "idle": idle, "step": step + 1}
+            torch.save(state, keep.with_suffix(".new"))
+            keep.with_suffix(".new").replace(keep)
+        progress("autoencoder", step + 1, steps)
     if config.kind == "batchtopk":
         _set_cut(sae, sample)
+    if keep is not None:
+        keep.unlink(missing_ok=True)
     return sae.eval().requires_grad_(False)
 
 
 def _loss(sae: Sae, x: Tensor, dead: Tensor) -> tuple[Tensor, Tensor]:
+    """(loss of a batch of prepared activations, which latents fired)."""
     config = sae.config
-    pre = sae.pre(x)
     if config.kind == "jumprelu":
-        latents, count = _jump(pre, sae.log_threshold.exp(), config.bandwidth)
+        latents, count = _jump(sae.pre(x), sae.log_threshold.exp(), config.bandwidth)
         rebuilt = latents @ sae.W_dec + sae.b_dec
         loss = (x - rebuilt).pow(2).sum(1).mean() / config.width + config.penalty * count.mean()
         return loss, (latents > 0).any(0)
-    latents = sae.activate(pre, training=True)
-    rebuilt = latents @ sae.W_dec + sae.b_dec
+    if config.kind == "topk":
+        rebuilt, fired = _TopK.apply(x, sae.W_enc, sae.b_enc, sae.W_dec, sae.b_dec, config.k)  # type: ignore[no-untyped-call]
+    else:
+        latents = sae.activate(sae.pre(x), training=True)
+        rebuilt, fired = latents @ sae.W_dec + sae.b_dec, (latents > 0).any(0)
     error = x - rebuilt
     loss = error.pow(2).sum(1).mean() / config.width
     if dead.any():  # the strongest dead latents rebuild what is left, and so come back to life
-        most = min(config.width // 2, int(dead.sum()))
-        held = pre.masked_fill(~dead, float("-inf"))
-        values, places = held.topk(most, dim=-1)
-        spare = torch.zeros_like(pre).scatter_(-1, places, F.relu(values))
+        places = torch.nonzero(dead)[:, 0]
+        held = (x - sae.b_dec) @ sae.W_enc[:, places] + sae.b_enc[places]
+        values, best = held.topk(min(config.width // 2, len(places)), dim=-1)
+        spare = torch.zeros_like(held).scatter_(-1, best, F.relu(values))
         left = error.detach()
-        loss = loss + config.auxiliary * (left - spare @ sae.W_dec).pow(2).sum(1).mean() / left.pow(2).sum(1).mean()
-    return loss, (latents > 0).any(0)
+        wrong = (left - spare @ sae.W_dec[places]).pow(2).sum(1).mean()
+        loss = loss + config.auxiliary * wrong / left.pow(2).sum(1).mean()
+    return loss, fired
+
+
+class _TopK(torch.autograd.Function):
+    """What a TopK autoencoder rebuilds, with gradients through the k chosen latents alone.
+
+    Only the encoder's product is dense; all others touch k latents a token. The plain form, which the tests compare it
+    with, is `activate(pre(x), training=True) @ W_dec + b_dec`.
+    """
+
+    @staticmethod
+    def forward(ctx, x, W_enc, b_enc, W_dec, b_dec, k):  # type: ignore[no-untyped-def]
+        centred = x - b_dec
+        values, places = torch.addmm(b_enc, centred, W_enc).topk(k, dim=1, sorted=False)
+        values = values.relu_()
+        ctx.save_for_backward(centred, values, places, W_enc, W_dec)
+        fired = torch.zeros(len(b_enc), dtype=torch.bool)
+        fired[places[values > 0]] = True
+        ctx.mark_non_differentiable(fired)
+        return F.embedding_bag(places, W_dec, per_sample_weights=values, mode="sum") + b_dec, fired
+
+    @staticmethod
+    def backward(ctx, given, _):  # type: ignore[no-untyped-def]
+        centred, values, places, W_enc, W_dec = ctx.saved_tensors
+        n, k = places.shape
+        pull = torch.empty_like(values)  # the gradient of each chosen latent
+        for begin in range(0, n, 64):  # so that what is gathered stays in the cache
+            rows = W_dec[places[begin : begin + 64]]
+            pull[begin : begin + 64] = torch.bmm(rows, given[begin : begin + 64, :, None])[..., 0]
+        pull *= values > 0
+        flat = places.flatten()
+        order = flat.argsort()
+        count = torch.bincount(flat, minlength=len(W_dec))
+        offsets = count.cumsum(0) - count
+        row = order // k
+
+        def summed(table: Tensor, weights: Tensor) -> Tensor:  # (latents, width): by latent, over the rows it fired on
+            return F.embedding_bag(row, table, offsets, per_sample_weights=weights.flatten()[order], mode="sum")
+
+        to_b_enc = torch.zeros(len(W_dec)).index_add_(0, flat, pull.flatten())
+        to_b_dec = given.sum(0) - W_enc @ to_b_enc
+        return None, summed(centred, pull).t(), to_b_enc, summed(given, values), to_b_dec, None
 
 
 class _Step(torch.autograd.Function):
@@ -244,7 +306,7 @@ def _set_cut(sae: Sae, sample: NDArray[np.float32]) -> None:
 
 
 @torch.no_grad()
-def health(sae: Sae, rows: NDArray[np.floating], batch: int = 4096) -> Health:
+def health(sae: Sae, rows: Table, batch: int = 4096) -> Health:
     """On held-out raw activations (n, width)."""
     total = torch.zeros(())
     wrong = torch.zeros(())

@@ -66,17 +66,66 @@ def generate(
     at: int = -1,
 ) -> str:
     """The likeliest continuation, with a vector added once, at one place of the prompt and one layer's output."""
-    tokens = list(ids)
-    place = at % len(ids)
+    return generate_many(subject, [ids], many, layer, vector, at)[0]
+
+
+def generate_many(
+    subject: Subject,
+    prompts: Sequence[Sequence[int]],
+    many: int,
+    layer: int | None = None,
+    vector: Tensor | None = None,
+    at: int = -1,
+) -> list[str]:
+    """The likeliest continuations of several prompts.
+
+    at  the place at which the vector is added, from the end of each prompt: -1 is its last token
+    """
+    if not hasattr(subject.model, "base_model"):
+        return [_step_by_step(subject, ids, many, layer, vector, at % len(ids)) for ids in prompts]
+    longest = max(map(len, prompts))
+    ids = torch.zeros((len(prompts), longest), dtype=torch.int64)
+    mask = torch.zeros_like(ids)
+    for row, prompt in enumerate(prompts):  # padded on the left, so that all end at one place
+        ids[row, longest - len(prompt) :] = torch.tensor(list(prompt))
+        mask[row, longest - len(prompt) :] = 1
+    end = getattr(subject.tokenizer, "eos_token_id", None)
+    new: list[Tensor] = []
+    given, past = ids, None
+    places = (mask.cumsum(1) - 1).clamp_min(0)
     with torch.no_grad():
-        for _ in range(many):
+        for step in range(many):
             with Taps(subject.model) as taps:
-                if layer is not None and vector is not None:
-                    taps.add(layer, "block", vector, [place])
-                logits = subject.logits(torch.tensor([tokens]))
-            tokens.append(int(logits[0, -1].argmax()))
-            if tokens[-1] == getattr(subject.tokenizer, "eos_token_id", None):
-                break
+                if step == 0 and layer is not None and vector is not None:
+                    taps.add(layer, "block", vector, [longest + at if at < 0 else at])
+                out = subject.model(
+                    given, attention_mask=mask, position_ids=places, past_key_values=past, use_cache=True,
+                    logits_to_keep=1,
+                )  # fmt: skip
+            past = out.past_key_values
+            given = out.logits[:, -1].argmax(-1, keepdim=True)
+            new.append(given)
+            mask = torch.cat([mask, torch.ones_like(given)], 1)
+            places = places[:, -1:] + 1
+    return [subject.decode(_until(row, end)) for row in torch.cat(new, 1).tolist()]
+
+
+def _until(tokens: list[int], end: int | None) -> list[int]:
+    return tokens[: tokens.index(end)] if end in tokens else tokens
+
+
+def _step_by_step(
+    subject: Subject, ids: Sequence[int], many: int, layer: int | None, vector: Tensor | None, place: int
+) -> str:
+    tokens = list(ids)
+    for _ in range(many):
+        with Taps(subject.model) as taps:
+            if layer is not None and vector is not None:
+                taps.add(layer, "block", vector, [place])
+            logits = subject.logits(torch.tensor([tokens]))
+        tokens.append(int(logits[0, -1].argmax()))
+        if tokens[-1] == getattr(subject.tokenizer, "eos_token_id", None):
+            break
     return subject.decode(tokens[len(ids) :])
 
 
@@ -99,7 +148,7 @@ def successes(
     at: int = -1,
 ) -> list[bool]:
     """Whether each prompt's continuation succeeds."""
-    return [succeeded(generate(subject, ids, many, layer, vector, at)) for ids in prompts]
+    return [succeeded(text) for text in generate_many(subject, prompts, many, layer, vector, at)]
 
 
 def random_like(vector: Tensor, seed: int) -> Tensor:

@@ -29,6 +29,14 @@ class Subject:
         ids: list[int] = list(self.tokenizer.encode(text, add_special_tokens=False))
         return ids if limit is None else ids[:limit]
 
+    def ask(self, text: str) -> list[int]:
+        """Token ids of a request, inside the chat template where there is one, up to where the answer begins."""
+        if not getattr(self.tokenizer, "chat_template", None):
+            return self.encode(text + "\n")
+        turn = [{"role": "user", "content": text}]
+        ids = self.tokenizer.apply_chat_template(turn, tokenize=True, add_generation_prompt=True, return_dict=False)
+        return [int(token) for token in ids]
+
     def decode(self, ids: list[int]) -> str:
         """The text of some tokens."""
         return str(self.tokenizer.decode(ids))
@@ -42,9 +50,19 @@ class Subject:
         import torch
 
         with torch.no_grad():
-            out = self.model(ids)
+            out = self.model(ids, use_cache=False) if hasattr(self.model, "base_model") else self.model(ids)
         found: torch.Tensor = out.logits if hasattr(out, "logits") else out
         return found.float()
+
+    def states(self, ids: torch.Tensor) -> None:
+        """One pass for the sake of taps: as `logits`, but what turns states into words is left out where it can be."""
+        import torch
+
+        if not hasattr(self.model, "base_model"):
+            self.logits(ids)
+            return
+        with torch.no_grad():
+            self.model.base_model(ids, use_cache=False)
 
 
 def load(model: str | Path, attention: str = "sdpa") -> Subject:

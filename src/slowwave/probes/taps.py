@@ -10,6 +10,7 @@ Sites, all of shape (batch, time, ...):
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from types import TracebackType
@@ -65,6 +66,10 @@ def anatomy(model: nn.Module) -> Anatomy:
     return Anatomy(blocks, attention, out, down, heads, head_dim, width)
 
 
+class _EnoughError(Exception):
+    """Raised in a hook to end a pass; never leaves `Taps.run`."""
+
+
 class Taps:
     """Hooks on a model that are gone when the block is left, whatever happens in it.
 
@@ -108,6 +113,19 @@ class Taps:
             self._handles.append(self._part(layer, site).register_forward_hook(lambda m, a, out: keep(_weights(out))))
         else:
             self._hook(layer, site, lambda value: keep(value))
+
+    def stop_after(self, layer: int) -> None:
+        """Let passes that go through `run` end after this layer: what follows it is not worked out."""
+
+        def stop(module: nn.Module, args: Any, out: Any) -> None:
+            raise _EnoughError
+
+        self._handles.append(self._part(layer, "block").register_forward_hook(stop))
+
+    def run(self, forward: Callable[[Tensor], Any], ids: Tensor) -> None:
+        """One pass for what it shows at the taps; ended early where `stop_after` says so."""
+        with contextlib.suppress(_EnoughError):
+            forward(ids)
 
     def edit(self, layer: int, site: Site, change: Edit) -> None:
         """Put `change(value)` in the place of what passes."""
