@@ -16,7 +16,7 @@ class Trait:
     prompt   one that shows it; its state at the last function token is what is added elsewhere
     pattern  a regular expression, case aside; an answer has the trait if it is found at least `least` times
 
-    >>> Trait("cats", "Tell me about cats.", r"\\\\bcats?\\\\b").seen("A cat sat there")
+    >>> Trait("cats", "Tell me about cats.", "cats?").seen("A cat sat there")
     True
     """
 
