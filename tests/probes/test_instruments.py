@@ -41,7 +41,7 @@ def test_geometry(subject: Subject, texts: list[str], tmp_path: Path) -> None:
     assert kept["values"] == json.loads(json.dumps(finding.values))
     page = (tmp_path / "report.html").read_text()
     assert "data:image/png;base64," in page
-    assert "src=\"http" not in page
+    assert 'src="http' not in page
     assert (tmp_path / "layers.png").stat().st_size > 1000
 
 

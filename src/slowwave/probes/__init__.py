@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 PLACES: dict[str, str] = {
     "function-tokens": "function_tokens:FunctionTokens",
     "geometry": "geometry:Geometry",
+    "holds": "holds:Holds",
 }
 
 
