@@ -21,6 +21,7 @@ from slowwave.models.base import Embedder
 from slowwave.models.chat import ChatModel
 from slowwave.models.llm import LLM
 from slowwave.ops import receipts
+from slowwave.ops.acting import acting_for
 from slowwave.ops.answering import Answered
 from slowwave.ops.arguments import (
     Moment,
@@ -554,6 +555,7 @@ class Memory:
         return now.astimezone(UTC)
 
     def _operation(self, verb: str, scope: Scope, now: datetime, params: Mapping[str, Any], **more: Any) -> Operation:
+        params = {**params, **acting_for()}
         return Operation(new_id(), verb, scope, now, system=self.system.name, params=params, **more)
 
     def _check_model(self) -> None:

@@ -507,4 +507,5 @@ def check(args: Args) -> Done:
 
 
 import slowwave.cli.instruments  # noqa: E402  enters slowwave probe
+import slowwave.cli.serving  # noqa: E402  enters serve and keys
 import slowwave.cli.showcase  # noqa: E402, F401  enters the commands that need no memory

@@ -1,0 +1,177 @@
+"""Commands of the server: serve it, make and revoke its keys."""
+
+from __future__ import annotations
+
+import argparse
+import ipaddress
+import os
+from typing import Any
+
+from slowwave.cli.arguments import Parser, UsageError, common, options
+from slowwave.cli.commands import Args, Done, command, opened, takes
+from slowwave.cli.page import Page
+from slowwave.errors import AccessError, ExtraMissingError
+from slowwave.records import SCOPE_FIELDS
+
+
+def need_server() -> None:
+    """ExtraMissingError unless the packages of the server are there."""
+    try:
+        import fastapi  # noqa: F401
+        import uvicorn  # noqa: F401
+    except ImportError as error:
+        raise ExtraMissingError("slowwave serve", "server") from error
+
+
+def fill_serve(parser: Parser) -> None:
+    """Where to listen, and what the application takes."""
+    takes()(parser)
+    group = parser.add_argument_group("the server")
+    group.add_argument(
+        "--host", default="127.0.0.1", help="address to listen on (default: 127.0.0.1); another one needs a key"
+    )
+    group.add_argument("--port", type=int, default=8765, help="port to listen on (default: 8765); 0 takes any free one")
+    group.add_argument("--log-level", choices=("debug", "info", "warning", "error"), default="info",
+                       help="a line of JSON a request from info on (default: info)")  # fmt: skip
+    group.add_argument(
+        "--workers", type=int, metavar="WORKERS", help="threads for what takes milliseconds (default: 8)"
+    )
+    group.add_argument("--max-body-bytes", type=int, metavar="BYTES", help="of a request (default: 4000000)")
+
+
+@command("serve the memory: REST, MCP, a page", "slowwave serve --db team.db", fill_serve)
+def serve(args: Args) -> Done:
+    need_server()
+    import uvicorn
+
+    from slowwave.serve import create_app
+    from slowwave.serve.telemetry import log_to_stderr
+
+    chosen = {name: getattr(args, name) for name in ("workers", "max_body_bytes") if hasattr(args, name)}
+    with opened(args, create=not getattr(args, "readonly", False)) as memory:
+        app = create_app(memory, **chosen)
+        if not is_loopback(args.host) and not app.state.service.keys.exist:
+            raise AccessError(
+                f"asked to listen on {args.host}, where others can reach it, and there is no key yet; make one with "
+                "slowwave keys add, or listen on 127.0.0.1"
+            )
+        log_to_stderr(args.log_level)
+        config = uvicorn.Config(
+            app, host=args.host, port=args.port, log_level="warning", access_log=False, server_header=False,
+            proxy_headers=False, timeout_graceful_shutdown=30,
+        )  # fmt: skip
+        server = _Told(config, f"serving {memory.path}")
+        server.run()
+    return Done({}, lambda page: None, told=True)
+
+
+def _Told(config: Any, what: str) -> Any:
+    import sys
+
+    import uvicorn
+
+    class Server(uvicorn.Server):
+        """Says where it listens once it does."""
+
+        async def startup(self, sockets: Any = None) -> None:
+            await super().startup(sockets)
+            if self.started:
+                port = self.servers[0].sockets[0].getsockname()[1]
+                host = f"[{config.host}]" if ":" in config.host else config.host
+                print(f"slowwave: {what} on http://{host}:{port}", file=sys.stderr, flush=True)
+
+    return Server(config)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether this machine alone reaches an address."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def fill_keys(parser: Parser) -> None:
+    """The action, and what a new key may do."""
+    from slowwave.serve.access import EVERYDAY, GROUPS
+
+    parser.add_argument("action", choices=("add", "list", "revoke"), help="make one, show all, or revoke one")
+    parser.add_argument("key", nargs="?", metavar="ID", help="with revoke: the key's id")
+    common(parser)
+    group = parser.add_argument_group("a new key")
+    group.add_argument("--name", help="what it is for")
+    group.add_argument(
+        "--everyone", action="store_true", help="it reaches every scope, instead of the one that is named"
+    )
+    group.add_argument(
+        "--verbs",
+        metavar="A,B,...",
+        help=f"what it may do: verbs, or {', '.join(GROUPS)}, all (default: {','.join(EVERYDAY)})",
+    )
+    group.add_argument("--expires", metavar="TIME", help="when it ends by itself")
+    for name in ("requests_per_minute", "requests_per_day", "records_per_day"):
+        group.add_argument(
+            "--" + name.replace("_", "-"), type=int, metavar="N", help=f"at most so many {name.replace('_', ' ')}"
+        )
+    options(parser.add_argument_group("how it is opened"), _opening(), skip=("path", "clock"))
+
+
+def _opening() -> Any:
+    from slowwave.memory import Memory
+
+    return Memory
+
+
+@command("make, list and revoke keys of the server", "slowwave keys add --name laptop --user-id ana", fill_keys)
+def keys(args: Args) -> Done:
+    need_server()
+    from slowwave.serve.keys import Keys, values
+
+    with opened(args, create=args.action == "add") as memory:
+        own = Keys(memory)
+        if args.action == "add":
+            return _added(args, own)
+        if args.action == "revoke":
+            if not getattr(args, "key", None):
+                raise UsageError("slowwave keys revoke: name the key's id; see: slowwave keys list")
+            key = own.revoke(args.key)
+            return Done(values(key), lambda page: page.line(f"revoked {key.id}"))
+        rows = [values(key) for key in own.list()]
+
+    def show(page: Page) -> None:
+        for row in rows:
+            state = "revoked" if row["revoked"] else "expires " + row["expires"][:16] if row["expires"] else ""
+            reach = (
+                "; ".join(" ".join(f"{k}={v}" for k, v in scope.items()) for scope in row["scopes"]) or "every scope"
+            )
+            page.line((f"{row['id']}  ", "dim"), (f"{row['name'] or '-'}  ", "bold"), f"{reach}  ",
+                      (",".join(row["verbs"]), "cyan"), (f"  {state}" if state else "", "red"))  # fmt: skip
+        if not rows:
+            page.line("there are no keys; the server answers this machine alone")
+
+    return Done({"results": rows}, show)
+
+
+def _added(args: argparse.Namespace, own: Any) -> Done:
+    from slowwave.records import Scope
+    from slowwave.serve.access import EVERYDAY
+    from slowwave.serve.keys import values
+    from slowwave.serve.limits import LIMITS
+
+    fields = {name: getattr(args, name, None) or os.environ.get(f"SLOWWAVE_{name.upper()}") for name in SCOPE_FIELDS}
+    named = {name: value for name, value in fields.items() if value}
+    everyone = getattr(args, "everyone", False)
+    if everyone == bool(named):
+        raise UsageError("slowwave keys add: name the scope that it reaches (--user-id ana, ...), or say --everyone")
+    limits = {name: getattr(args, name) for name in LIMITS if hasattr(args, name)}
+    verbs = [part.strip() for part in getattr(args, "verbs", ",".join(EVERYDAY)).split(",") if part.strip()]
+    key, secret = own.add(
+        getattr(args, "name", ""), scopes=[] if everyone else [Scope(**named)], verbs=verbs, limits=limits,
+        expires=getattr(args, "expires", None),
+    )  # fmt: skip
+
+    def show(page: Page) -> None:
+        page.line((secret, "bold"))
+        page.line(("this is the only time that it is shown; send it as: Authorization: Bearer sw_...", "dim"))
+
+    return Done({**values(key), "key": secret}, show)

@@ -1,0 +1,91 @@
+"""What every door shares: the memory, its keys and limits, its jobs, and the threads in which its verbs run."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import logging
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
+
+from starlette.requests import HTTPConnection
+
+from slowwave.errors import SlowwaveError, UnknownKeyError
+from slowwave.memory import Memory
+from slowwave.ops.acting import acting
+from slowwave.serve.access import Access
+from slowwave.serve.jobs import Jobs, ThreadJobs
+from slowwave.serve.keys import Keys
+from slowwave.serve.limits import Limits
+from slowwave.serve.telemetry import Telemetry
+
+T = TypeVar("T")
+log = logging.getLogger("slowwave.serve")
+
+
+class Service:
+    """A memory with what a server needs around it; `app.state.service` of the application.
+
+    memory     whose verbs are served; closing it is its owner's business
+    readonly   nothing can be changed through this server
+    workers    threads for what takes milliseconds; two more are for nights, imports, exports and erasures
+    jobs       what runs long work; None keeps it in this process
+    """
+
+    def __init__(self, memory: Memory, *, readonly: bool = False, workers: int = 8, jobs: Jobs | None = None) -> None:
+        self.memory = memory
+        self.readonly = readonly or memory.readonly
+        self.keys = Keys(memory)
+        self.limits = Limits(memory.store)
+        self.telemetry = Telemetry(self)
+        self.jobs: Jobs = jobs or ThreadJobs(memory)
+        self._quick = ThreadPoolExecutor(workers, thread_name_prefix="slowwave-serve")
+        self._slow = ThreadPoolExecutor(2, thread_name_prefix="slowwave-serve-slow")
+
+    def access(self, connection: HTTPConnection) -> Access:
+        """What the one who asks may do; UnknownKeyError where a key is needed and there is none."""
+        found: Access | None = connection.scope.get("state", {}).get("access")
+        if found is None:
+            raise UnknownKeyError(
+                "this needs a key; send it as `Authorization: Bearer sw_...`, or make one with: slowwave keys add"
+            )
+        return found
+
+    async def call(self, access: Access, function: Callable[..., T], /, *args: Any, **kwargs: Any) -> T:
+        """Run a verb in a thread, on behalf of a key; the loop goes on meanwhile."""
+        return await self._run(self._quick, access, function, args, kwargs)
+
+    async def call_slow(self, access: Access, function: Callable[..., T], /, *args: Any, **kwargs: Any) -> T:
+        """The same for what takes seconds or minutes."""
+        return await self._run(self._slow, access, function, args, kwargs)
+
+    async def _run(
+        self, pool: ThreadPoolExecutor, access: Access, function: Callable[..., T], args: Any, kwargs: Any
+    ) -> T:
+        def run() -> T:
+            with acting(access.key):
+                return function(*args, **kwargs)
+
+        context = contextvars.copy_context()
+        return await asyncio.get_running_loop().run_in_executor(pool, context.run, run)
+
+    def admit_records(self, access: Access, records: int) -> None:
+        """Count records that are about to be added against the key's quota; QuotaError if they are too many."""
+        key = self.keys.known(access.key)
+        self.limits.admit(key, self.memory.clock(), records)
+
+    async def trouble(self) -> str:
+        """Why the store cannot answer; "" if it can."""
+        try:
+            await self._run(self._quick, Access("local"), self.memory.store.usage, ("9999",), {})
+        except (SlowwaveError, OSError) as error:
+            return str(error)
+        return ""
+
+    def close(self) -> None:
+        """Let running work come to its end, and write the counts."""
+        self._quick.shutdown(wait=True)
+        self._slow.shutdown(wait=True)
+        self.jobs.close()
+        self.limits.flush(force=True)
