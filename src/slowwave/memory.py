@@ -61,6 +61,7 @@ from slowwave.watch import Slept, Watch, watch
 
 if TYPE_CHECKING:
     from slowwave.formats.arrive import Arrival
+    from slowwave.promote.kv import KeyValues
 
 Progress = Callable[[str, int, int], None]
 
@@ -127,6 +128,7 @@ class Memory:
         )
         self._uses = Uses(self.store)
         self._watches: builtins.list[Watch] = []
+        self._key_values: dict[Any, KeyValues] = {}
         self._model_checked = False
 
     # -- write
@@ -246,15 +248,20 @@ class Memory:
         count_tokens: Callable[[str], int] = estimate_tokens,
         top_k: int = 50,
         note_use: bool = True,
+        form: Literal["text", "kv"] = "text",
+        model: Any = None,
         **search: Any,
     ) -> Context:
         """Prompt-ready text on the query within a token budget: oldest first, with dates, speakers and ids.
 
         count_tokens  your model's counter; the default estimates
+        form          "kv": also as keys and values that `model` attends to, in `.attended`; see `slowwave.promote`
+        model         for "kv": a KeyValues, (model, tokenizer) of transformers, or the path of one
         search        scope, filters, at, as_of, ... as for `search`
         """
         view, cue = read.asked(self, query, top_k, **search)
-        return read.compose(self, view, cue, max_tokens, count_tokens, note_use)
+        keys = read.key_values(self, form, model)
+        return read.compose(self, view, cue, max_tokens, count_tokens, note_use, keys)
 
     def answer(
         self,
@@ -438,9 +445,7 @@ class Memory:
         view = self.store.view(own)
         chosen = chosen_ids(view, id, parse(rest, self.zone), filters is not None, subject, all, retired=True)
         self._uses.clear()
-        erased = self.store.erase(own, chosen)
-        if self.llm is not None:
-            self.llm.erase([engram.id for engram in erased.gone])
+        erased = write.erased(self, own, chosen)
         return receipts.make(self._now(), own, erased, self.store)
 
     # -- keep in order

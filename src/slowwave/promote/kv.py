@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -143,7 +143,7 @@ class KeyValues:
             self.frozen, tuple(keys), tuple(values), starts[-1], tuple(i for b in blocks for i in b.engrams)
         )
 
-    def drop(self, engrams: Sequence[str]) -> int:
+    def drop(self, engrams: Collection[str]) -> int:
         """Let go of every block made from one of these records; how many there were."""
         mine = [name for name, block in self._kept.items() if not set(engrams).isdisjoint(block.engrams)]
         for name in mine:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Unpack
 
 from slowwave.errors import InputError
@@ -24,6 +25,7 @@ from slowwave.text.base import Cue
 
 if TYPE_CHECKING:
     from slowwave.memory import Memory
+    from slowwave.promote.kv import KeyValues
 
 
 def asked(
@@ -68,15 +70,53 @@ def find(memory: Memory, view: View, cue: Cue, note_use: bool) -> Hits:
 
 
 def compose(
-    memory: Memory, view: View, cue: Cue, max_tokens: int, count_tokens: Callable[[str], int], note_use: bool
+    memory: Memory,
+    view: View,
+    cue: Cue,
+    max_tokens: int,
+    count_tokens: Callable[[str], int],
+    note_use: bool,
+    keys: KeyValues | None = None,
 ) -> Context:
-    """Prompt-ready text within a budget."""
+    """Prompt-ready text within a budget, and the same as keys and values where a model for them is given."""
     most = count_of("max_tokens", max_tokens)
-    made = memory.system.context(view, cue, memory.embedder, most, count_tokens)
+    made = memory.system.context(view, cue, memory.embedder, most, count_tokens if keys is None else keys.count)
+    if keys is not None:
+        engrams = sorted((hit.engram for hit in made.hits), key=lambda engram: (engram.at, engram.id))
+        made = replace(made, attended=keys.attend(engrams))
+        ids = [engram.id for engram in engrams]
+        keys.drop(set(ids) - set(view.get(ids)))  # what was erased while it was being encoded
     if note_use:
         _note(memory, [*made.hits, *made.left_out], cue)
     _note_calls(memory, "context", view, cue.llm)
     return made
+
+
+def key_values(memory: Memory, form: str, model: Any) -> KeyValues | None:
+    """What makes keys and values for a model, if they are asked for; the same one each time for the same model."""
+    if form not in ("text", "kv"):
+        raise InputError(f"form is {form!r}; give 'text', or 'kv' with a model")
+    if form == "text":
+        if model is not None:
+            raise InputError("model is for form='kv'; for text, open Memory(llm=...) or leave it out")
+        return None
+    if model is None:
+        raise InputError("form='kv' needs model=: a KeyValues, (model, tokenizer) of transformers, or a path")
+    from slowwave.promote.files import folder_of
+    from slowwave.promote.kv import KeyValues
+
+    if isinstance(model, KeyValues):
+        found = model
+    else:
+        name = tuple(map(id, model)) if isinstance(model, tuple) else str(model)
+        if name in memory._key_values:
+            return memory._key_values[name]
+        folder = folder_of(str(memory.path))
+        given = model if isinstance(model, tuple) else None
+        found = KeyValues(*given, folder=folder) if given else KeyValues.load(model, folder=folder)
+        memory._key_values[name] = found
+    memory._key_values.setdefault(id(found), found)
+    return found
 
 
 def reply(memory: Memory, view: View, cue: Cue, max_tokens: int, note_use: bool) -> Answered:

@@ -13,8 +13,9 @@ from slowwave.ops.intake import check_attrs, to_engrams
 from slowwave.ops.provenance import dependents, one
 from slowwave.ops.revision import amended, check_revisable, corrected
 from slowwave.ops.taking import fresh_of, known_of, outcomes_of, ties_of
+from slowwave.promote.files import blocks, drop, folder_of, sources
 from slowwave.records import Change, Engram, Item, Link, Outcome, Report, Scope
-from slowwave.store.base import Applied, Operation, View
+from slowwave.store.base import Applied, Erased, Operation, View
 from slowwave.text.base import batches
 
 if TYPE_CHECKING:
@@ -109,3 +110,23 @@ def _indexed(
     memory._check_model()
     index = memory.system.index([engram for engram, _ in fresh], [key for _, key in fresh], memory.embedder)
     return memory.store.apply(operation, changes, index)
+
+
+def erased(memory: Memory, scope: Scope, ids: Sequence[str]) -> Erased:
+    """Records removed from the store, from what a model has said of them, and from the blocks a model attends to.
+
+    Blocks of records that are no longer there go as well: what an erasure that was killed left behind.
+    """
+    done = memory.store.erase(scope, ids)
+    gone = {engram.id for engram in done.gone}
+    if memory.llm is not None:
+        memory.llm.erase(sorted(gone))
+    for keys in memory._key_values.values():
+        keys.drop(gone)
+    folder = folder_of(str(memory.path))
+    if folder is not None:
+        known: dict[str, bool] = {}
+        for id in (id for path in blocks(folder) for id in sources(path)):
+            known[id] = known[id] if id in known else memory.store.owner(id) is not None
+        drop(folder, gone | {id for id, here in known.items() if not here})
+    return done
