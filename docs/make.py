@@ -2,8 +2,7 @@
 
     docs/commands.md                  every command and option, off the command line's own parsers
     docs/atlas.md                     the register of systems
-    <!-- made: NAME --> ... <!-- end -->   in README.md, docs/benchmarks.md and docs/choose.md: tables of
-                                           bench/results/NAME.json
+    <!-- made: NAME --> ... <!-- end -->   in README.md and docs/*.md: tables of bench/results/NAME.json
 
 A table whose result is not there stays as it is. `--results FOLDER` reads the results from elsewhere.
 """
@@ -248,11 +247,11 @@ def made(results: Path = RESULTS) -> Iterator[tuple[Path, str]]:
     """Each page that is made, wholly or in part, and what it should say."""
     from slowwave import atlas
 
-    readme, benchmarks = ROOT / "README.md", ROOT / "docs" / "benchmarks.md"
+    readme = ROOT / "README.md"
     yield readme, filled(readme.read_text("utf-8"), lambda name, result: short(result), results)
-    yield benchmarks, filled(benchmarks.read_text("utf-8"), page, results)
-    choose = ROOT / "docs" / "choose.md"
-    yield choose, filled(choose.read_text("utf-8"), page, results)
+    for path in sorted((ROOT / "docs").glob("*.md")):
+        if PART.search(text := path.read_text("utf-8")):
+            yield path, filled(text, page, results)
     yield ROOT / "docs" / "commands.md", commands()
     yield ROOT / "docs" / "atlas.md", atlas.document(atlas.rows())
 

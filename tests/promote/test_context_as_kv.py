@@ -11,8 +11,8 @@ from slowwave.promote import files
 torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
-from tiny_llama import FakeByteTokenizer, tiny  # noqa: E402
 
+from slowwave.models.causal import fake_causal  # noqa: E402
 from slowwave.promote.kv import KeyValues  # noqa: E402
 
 ANA = {"user_id": "ana"}
@@ -33,7 +33,7 @@ def memory(path):
 
 
 def test_it_holds_the_memories_of_the_text_and_keeps_their_blocks_beside_the_file(memory, path):
-    model = (tiny(), FakeByteTokenizer())
+    model = fake_causal()
     made = memory.context("Where does Ana live?", form="kv", model=model, **ASK)
     assert made.attended is not None
     assert set(made.attended.engrams) == {hit.id for hit in made.hits} == {e.id for e in memory.list(**ANA)}
@@ -46,7 +46,7 @@ def test_it_holds_the_memories_of_the_text_and_keeps_their_blocks_beside_the_fil
 
 
 def test_the_budget_is_in_the_model_s_tokens(memory):
-    kv = KeyValues(tiny(), FakeByteTokenizer())
+    kv = KeyValues(*fake_causal())
     made = memory.context("Where does Ana live?", form="kv", model=kv, max_tokens=200, **ASK)
     assert made.attended is not None
     assert len(made.hits) < 3
@@ -56,16 +56,16 @@ def test_the_budget_is_in_the_model_s_tokens(memory):
 def test_what_is_superseded_is_not_attended_to(memory):
     old = memory.list(**ANA)[0]
     memory.update(old.id, "I live in Lisbon.", **ANA)
-    made = memory.context("Where does Ana live?", form="kv", model=(tiny(), FakeByteTokenizer()), **ASK)
+    made = memory.context("Where does Ana live?", form="kv", model=fake_causal(), **ASK)
     assert made.attended is not None
     assert old.id not in made.attended.engrams
     assert len(made.attended.engrams) == 3
 
 
 def test_an_erasure_takes_the_blocks_and_what_an_erasure_that_was_killed_left(memory, path):
-    kv = KeyValues(tiny(), FakeByteTokenizer())
+    kv = KeyValues(*fake_causal())
     memory.context("Where does Ana live?", form="kv", model=kv, **ASK)
-    memory.context("Where does Ana live?", form="kv", model=(tiny(), FakeByteTokenizer()), **ASK)
+    memory.context("Where does Ana live?", form="kv", model=fake_causal(), **ASK)
     folder = files.folder_of(str(path))
     doomed, other = (engram.id for engram in memory.list(**ANA)[:2])
     memory.store.erase(memory.store.owner(other), [other])  # as if killed before the blocks went
@@ -84,7 +84,7 @@ def test_what_is_erased_while_it_is_encoded_leaves_no_block(memory, path, monkey
         return attend(self, engrams, **given)
 
     monkeypatch.setattr(KeyValues, "attend", slow)
-    memory.context("Where does Ana live?", form="kv", model=(tiny(), FakeByteTokenizer()), **ASK)
+    memory.context("Where does Ana live?", form="kv", model=fake_causal(), **ASK)
     found = [id for block in files.blocks(files.folder_of(str(path))) for id in files.sources(block)]
     assert doomed not in found
     assert len(found) == 2

@@ -15,8 +15,8 @@ from slowwave.promote import files
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
 
-from tiny_llama import FakeByteTokenizer, tiny  # noqa: E402
 
+from slowwave.models.causal import FakeByteTokenizer, fake_causal  # noqa: E402
 from slowwave.promote.block import Block, chosen, read, write  # noqa: E402
 from slowwave.promote.frozen import Projections  # noqa: E402
 from slowwave.promote.kv import KeyValues, told  # noqa: E402
@@ -45,32 +45,32 @@ def plain(kv: KeyValues, engrams: list[Any], question: str = QUESTION) -> Any:
 
 
 def test_a_joint_block_gives_the_logits_of_the_same_prompt(engrams):
-    kv = KeyValues(tiny(), FakeByteTokenizer(), dtype="float32")
+    kv = KeyValues(*fake_causal(), dtype="float32")
     attended = kv.attend(engrams, joint=True)
     assert attended.length == attended.kept == len(kv.ids(engrams))
     torch.testing.assert_close(attended.logits(QUESTION), plain(kv, engrams), atol=1e-4, rtol=1e-4)
 
 
 def test_with_one_layer_blocks_that_never_met_are_exact_too_in_any_order(engrams):
-    kv = KeyValues(tiny(layers=1), FakeByteTokenizer(), dtype="float32")
+    kv = KeyValues(*fake_causal(layers=1), dtype="float32")
     for order in (engrams, engrams[::-1], [engrams[2]]):
         torch.testing.assert_close(kv.attend(order).logits(QUESTION), plain(kv, order), atol=1e-4, rtol=1e-4)
 
 
 def test_with_two_layers_they_differ_from_a_prompt_but_one_record_does_not(engrams):
-    kv = KeyValues(tiny(), FakeByteTokenizer(), dtype="float32")
+    kv = KeyValues(*fake_causal(), dtype="float32")
     one = [engrams[0]]
     torch.testing.assert_close(kv.attend(one).logits(QUESTION), plain(kv, one), atol=1e-4, rtol=1e-4)
     assert (kv.attend(engrams).logits(QUESTION) - plain(kv, engrams)).abs().max() > 1e-3
 
 
 def test_no_memory_is_the_opening_alone():
-    kv = KeyValues(tiny(), FakeByteTokenizer())
+    kv = KeyValues(*fake_causal())
     torch.testing.assert_close(kv.attend([]).logits(QUESTION), plain(kv, []), atol=1e-4, rtol=1e-4)
 
 
 def test_asking_changes_nothing_and_generation_follows_the_logits(engrams):
-    kv = KeyValues(tiny(), FakeByteTokenizer())
+    kv = KeyValues(*fake_causal())
     attended = kv.attend(engrams)
     before = attended.logits(QUESTION)
     said = attended.generate(QUESTION, max_new_tokens=5, stop="")
@@ -99,36 +99,36 @@ def test_chosen_follows_the_printed_sum():
 
 
 def test_a_sparse_block_attends_to_fewer_tokens_and_goes_on_at_the_same_position(engrams):
-    kv = KeyValues(tiny(), FakeByteTokenizer(), keep=32)
+    kv = KeyValues(*fake_causal(), keep=32)
     attended = kv.attend(engrams)
     assert attended.length == len(kv.ids(engrams))
     opening = len(kv.frozen.encode(kv.opening))
     assert attended.kept == opening + sum(-(-len(kv.frozen.encode(told(e))) // 4) for e in engrams)
-    assert KeyValues(tiny(), FakeByteTokenizer(), keep=128).attend(engrams).kept == attended.length
+    assert KeyValues(*fake_causal(), keep=128).attend(engrams).kept == attended.length
 
 
 def test_blocks_are_kept_and_read_again_bit_for_bit(tmp_path, engrams):
     folder = tmp_path / "blocks"
-    first = KeyValues(tiny(), FakeByteTokenizer(), folder=folder)
+    first = KeyValues(*fake_causal(), folder=folder)
     before = first.attend(engrams).logits(QUESTION)
     names = sorted(path.name for path in folder.iterdir())
     assert len(names) == 3
     assert all(name.endswith(".kv") for name in names)
-    again = KeyValues(tiny(), FakeByteTokenizer(), folder=folder)
+    again = KeyValues(*fake_causal(), folder=folder)
     again.frozen.project = None  # whoever encodes now fails
     assert torch.equal(again.attend(engrams).logits(QUESTION), before)
 
 
 def test_another_model_or_setting_never_reads_them(tmp_path, engrams):
     folder = tmp_path / "blocks"
-    KeyValues(tiny(), FakeByteTokenizer(), folder=folder).attend(engrams)
-    other = tiny()
+    KeyValues(*fake_causal(), folder=folder).attend(engrams)
+    other, _ = fake_causal()
     with torch.no_grad():
         other.model.layers[0].mlp.up_proj.weight[0, 0] += 1
     for kv in (
         KeyValues(other, FakeByteTokenizer(), folder=folder),
-        KeyValues(tiny(), FakeByteTokenizer(), folder=folder, keep=8),
-        KeyValues(tiny(), FakeByteTokenizer(), folder=folder, opening="Notes:\n"),
+        KeyValues(*fake_causal(), folder=folder, keep=8),
+        KeyValues(*fake_causal(), folder=folder, opening="Notes:\n"),
     ):
         many = len(list(folder.iterdir()))
         kv.attend(engrams)
@@ -137,7 +137,7 @@ def test_another_model_or_setting_never_reads_them(tmp_path, engrams):
 
 def test_a_damaged_block_is_made_again(tmp_path, engrams):
     folder = tmp_path / "blocks"
-    kv = KeyValues(tiny(), FakeByteTokenizer(), folder=folder)
+    kv = KeyValues(*fake_causal(), folder=folder)
     before = kv.attend(engrams).logits(QUESTION)
     for path in folder.iterdir():
         path.write_bytes(path.read_bytes()[:100])
@@ -162,7 +162,7 @@ def test_a_write_that_fails_leaves_nothing(tmp_path, monkeypatch):
 
 def test_dropping_a_record_takes_its_own_blocks_and_those_it_shares(tmp_path, engrams):
     folder = tmp_path / "blocks"
-    kv = KeyValues(tiny(), FakeByteTokenizer(), folder=folder)
+    kv = KeyValues(*fake_causal(), folder=folder)
     kv.attend(engrams)
     kv.attend(engrams[:2], joint=True)
     kv.attend(engrams[1:], joint=True)
@@ -179,7 +179,7 @@ def test_a_joint_block_that_nobody_can_read_goes_with_any_erasure(tmp_path):
 
 
 def test_bad_input_is_told(tmp_path, engrams):
-    model = tiny()
+    model, _ = fake_causal()
     with pytest.raises(InputError, match="tokenizer"):
         KeyValues(model)
     with pytest.raises(InputError, match="keep is 0"):
@@ -206,7 +206,7 @@ def test_a_model_whose_layers_slide_is_refused():
 
 
 def test_a_rotation_that_is_not_known_is_refused(monkeypatch):
-    model = tiny()
+    model, _ = fake_causal()
     monkeypatch.setattr("slowwave.promote.frozen.Frozen.rotate", lambda self, keys, positions: keys)
     with pytest.raises(ModelError, match="rotates its keys"):
         KeyValues(model, FakeByteTokenizer())
@@ -214,7 +214,7 @@ def test_a_rotation_that_is_not_known_is_refused(monkeypatch):
 
 def test_a_header_names_the_records_but_not_their_words(tmp_path, engrams):
     folder = tmp_path / "blocks"
-    KeyValues(tiny(), FakeByteTokenizer(), folder=folder).attend(engrams, joint=True)
+    KeyValues(*fake_causal(), folder=folder).attend(engrams, joint=True)
     path = next(files.blocks(folder))
     assert files.header(path)["engrams"] == [engram.id for engram in engrams]
     assert "Porto" not in json.dumps(files.header(path))

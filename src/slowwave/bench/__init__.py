@@ -25,6 +25,7 @@ _PLACES = {
     "systems": "slowwave.bench.systems:Systems",
     "answers": "slowwave.bench.answers:Answers",
     "halumem": "slowwave.bench.halumem:HaluMem",
+    "kv": "slowwave.bench.kv:KeyValueForm",
     "speed": "slowwave.bench.speed:Speed",
 }
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -65,3 +65,37 @@ def quiet() -> Iterator[None]:
     finally:
         theirs.set_verbosity(before)
         theirs.enable_progress_bar()
+
+
+def fake_causal(layers: int = 2, seed: int = 0, **settings: Any) -> tuple[Any, FakeByteTokenizer]:
+    """A Llama of random weights, large ones so that every token matters, and a tokenizer of bytes: for tests.
+
+    settings  of its LlamaConfig
+    """
+    import torch
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    given = {"hidden_size": 32, "intermediate_size": 48, "num_attention_heads": 4, "num_key_value_heads": 2, **settings}
+    config = LlamaConfig(
+        vocab_size=256,
+        num_hidden_layers=layers,
+        initializer_range=0.3,
+        max_position_embeddings=1024,
+        eos_token_id=None,
+        **given,
+    )
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        return LlamaForCausalLM(config).eval(), FakeByteTokenizer()
+
+
+class FakeByteTokenizer:
+    """Every byte is a token."""
+
+    def encode(self, text: str, add_special_tokens: bool = True) -> list[int]:
+        """The bytes."""
+        return list(text.encode())
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """The text of bytes; what is no UTF-8 becomes a mark."""
+        return bytes(ids).decode("utf-8", "replace")

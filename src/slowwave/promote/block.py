@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -59,22 +59,17 @@ def made(layers: Sequence[Projections], engrams: Sequence[str], keep: int | None
     excluded, since blocks here begin after a prefix that is kept whole; a kv head's queries are summed over its group.
     """
     time, heads = layers[0].k.shape[1], layers[0].k.shape[0]
-    everywhere = torch.arange(time).expand(len(layers), heads, -1)
-    keys, values = (torch.stack([getattr(layer, part) for layer in layers]) for part in "kv")
-    if keep is None:
-        places = everywhere
-    else:
-        places = torch.stack([chosen(layer, keep) for layer in layers])
-        index = places.to(keys.device)[..., None].expand(-1, -1, -1, keys.shape[-1])
-        keys, values = keys.gather(2, index), values.gather(2, index)
-    as_dtype = DTYPES[dtype]
-    return Block(
-        keys.to(as_dtype).cpu().contiguous(),
-        values.to(as_dtype).cpu().contiguous(),
-        places.to(torch.int32).cpu().contiguous(),
-        time,
-        tuple(engrams),
-    )
+    keys, values = (torch.stack([getattr(layer, part) for layer in layers]).to(DTYPES[dtype]).cpu() for part in "kv")
+    everywhere = torch.arange(time, dtype=torch.int32).expand(len(layers), heads, -1).contiguous()
+    block = Block(keys.contiguous(), values.contiguous(), everywhere, time, tuple(engrams))
+    return block if keep is None else thinned(block, torch.stack([chosen(layer, keep) for layer in layers]).cpu())
+
+
+def thinned(block: Block, places: Tensor) -> Block:
+    """What stands at these places (layers, kv heads, kept), which rise, of a block that has them all."""
+    index = places.to(torch.int64)[..., None].expand(-1, -1, -1, block.keys.shape[-1])
+    keys, values = block.keys.gather(2, index), block.values.gather(2, index)
+    return replace(block, keys=keys, values=values, places=places.to(torch.int32).contiguous())
 
 
 def chosen(layer: Projections, keep: int) -> Tensor:
