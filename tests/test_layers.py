@@ -29,12 +29,12 @@ LINES: list[set[str]] = [
     {"__main__"},
 ]
 ALONE = {  # what stands on less than its line would allow
-    "state": set[str](),
+    "state": {"errors"},
     "weights": {"errors"},
     "formats": {"errors", "records", "store", "ops"},
     "atlas": {"errors", "records", "text", "state", "weights"},
     "probes": {"errors", "progress", "data", "models"},
-    "checks": {"errors", "records", "store", "models", "ops", "text", "memory", "weights"},
+    "checks": {"errors", "records", "store", "models", "ops", "text", "memory", "state", "weights"},
 }
 BESIDE = {("data", "formats")}  # the sample is a parsed text
 HEAVY = ["torch", "onnxruntime", "tokenizers", "dateparser", "rich", "transformers", "openai", "usearch", "pandas"]

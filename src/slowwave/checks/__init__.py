@@ -7,6 +7,7 @@ Shipped, for plug-ins too:
     check_chat_model(MyModel())
     check_text_system(lambda: MySystem())
     check_method(lambda: MyMethod())
+    check_state_system(lambda: MyStateSystem(width=8))
 
 Each check is a function named after what it holds; the first that fails raises AssertionError, naming itself. A check
 that does not apply is skipped by name with a written reason, and the list of what ran is printed.
@@ -29,6 +30,7 @@ from slowwave.checks.methods import METHOD_CHECKS, check_method
 from slowwave.checks.nights import NIGHTS
 from slowwave.checks.reading import READING
 from slowwave.checks.serving import SERVING
+from slowwave.checks.states import STATE_CHECKS, check_state_system
 from slowwave.checks.systems import SYSTEM_CHECKS, check_text_system
 from slowwave.checks.writing import WRITING
 from slowwave.models.base import Embedder
@@ -101,6 +103,6 @@ def check_embedder(
 
 
 __all__ = [
-    "CHAT_CHECKS", "EMBEDDER_CHECKS", "METHOD_CHECKS", "STORE_CHECKS", "SYSTEM_CHECKS", "Bench", "check_chat_model",
-    "check_embedder", "check_method", "check_store", "check_text_system",
+    "CHAT_CHECKS", "EMBEDDER_CHECKS", "METHOD_CHECKS", "STATE_CHECKS", "STORE_CHECKS", "SYSTEM_CHECKS", "Bench",
+    "check_chat_model", "check_embedder", "check_method", "check_state_system", "check_store", "check_text_system",
 ]  # fmt: skip

@@ -1,0 +1,44 @@
+"""State-form memory systems, one file each. To add one: its file, and its line in PLACES. Needs the extra `state`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from slowwave.errors import ExtraMissingError, NotFoundError
+
+if TYPE_CHECKING:
+    from slowwave.state.base import StateModule
+
+PLACES: dict[str, str] = {
+    "titans": "titans:Titans",
+    "mom": "mom:MoM",
+}
+
+
+class _Register(Mapping[str, "type[StateModule[Any]]"]):
+    """Name -> class; a file is imported when it is asked for, so that this package loads no torch."""
+
+    def __getitem__(self, name: str) -> type[StateModule[Any]]:
+        if name not in PLACES:
+            raise NotFoundError(f"no state system {name!r}; there are {', '.join(PLACES)}")
+        module, _, attribute = PLACES[name].partition(":")
+        try:
+            found: type[StateModule[Any]] = getattr(import_module(f"slowwave.state.{module}"), attribute)
+        except ModuleNotFoundError as error:
+            if error.name == "torch":
+                raise ExtraMissingError(f"the state system {name!r}", "state") from error
+            raise
+        return found
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(PLACES)
+
+    def __len__(self) -> int:
+        return len(PLACES)
+
+
+SYSTEMS: Mapping[str, type[StateModule[Any]]] = _Register()
+
+__all__ = ["SYSTEMS"]

@@ -1,0 +1,1 @@
+"""Arithmetic that several memories share, each written once: a plain reference, and the fast form that equals it."""

@@ -1,0 +1,90 @@
+"""Attention over the last `window` tokens, beside learned tokens always seen: a part of Titans, and a baseline."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from slowwave.state.base import Aux, StateModule
+from slowwave.state.kernels.attention import rotate, window_attention
+from slowwave.state.packing import take, there
+from slowwave.state.parts import split
+from slowwave.state.values import State
+
+
+@dataclass(frozen=True)
+class WindowState(State):
+    """The last keys (rotated) and values (batch, window, heads, dim), the newest last; tokens so far (batch,)."""
+
+    keys: Tensor
+    values: Tensor
+    position: Tensor
+
+
+class WindowAttention(StateModule[WindowState]):
+    """Causal attention with rotary positions over a window that moves along.
+
+    width       of a token
+    heads       of attention
+    window      tokens that each sees, itself included
+    persistent  learned tokens that every token sees, without a position
+    """
+
+    name = "window-attention"
+    SMALL = {"width": 8, "heads": 2, "window": 4, "persistent": 2}  # noqa: RUF012
+
+    def __init__(self, width: int, heads: int = 1, window: int = 64, persistent: int = 0) -> None:
+        super().__init__()
+        self.width = self.out_width = width
+        self.heads, self.window, self.persistent = heads, window, persistent
+        self.qkv = nn.Linear(width, 3 * width, bias=False)
+        self.out = nn.Linear(width, width, bias=False)
+        self.learned = nn.Parameter(torch.randn(persistent, width) * width**-0.5)
+
+    def init_state(self, batch: int, generator: torch.Generator | None = None) -> WindowState:
+        held = self._zeros(batch, self.window, self.heads, self.width // self.heads)
+        return WindowState(held, held.clone(), self._zeros(batch, dtype=torch.int64))
+
+    def _chunk(self, x: Tensor, state: WindowState, lengths: Tensor) -> tuple[Tensor, WindowState, Aux]:
+        time = x.shape[1]
+        q, k, v = (split(part, self.heads) for part in self.qkv(x).chunk(3, -1))
+        positions = state.position[:, None] + torch.arange(time, device=x.device)
+        turned = rotate(k.transpose(1, 2), positions).transpose(1, 2)
+        out = self._attend(q, rotate(q.transpose(1, 2), positions), turned, v, state)
+        last = lengths[:, None] + torch.arange(self.window, device=x.device)  # places in [past ‖ new]
+        new = WindowState(
+            take(torch.cat([state.keys, turned], 1), last),
+            take(torch.cat([state.values, v], 1), last),
+            state.position + lengths,
+        )
+        return self.out(out.flatten(2)), new, {}
+
+    def _step(self, x: Tensor, state: WindowState) -> tuple[Tensor, WindowState, Aux]:
+        one = torch.ones(len(x), dtype=torch.int64, device=x.device)
+        y, new, aux = self._chunk(x[:, None], state, one)
+        return y[:, 0], new, aux
+
+    def _attend(self, q: Tensor, turned_q: Tensor, k: Tensor, v: Tensor, state: WindowState) -> Tensor:
+        """q (batch, time, heads, dim), turned_q (batch, heads, time, dim), k turned -> (batch, time, heads, dim).
+
+        Learned tokens have no position: half of each query, unturned, meets them alone, the other half all others.
+        """
+        held = there(state.position.clamp(max=self.window), self.window).flip(1)
+        q, k, v = q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2)
+        past_k, past_v = state.keys.transpose(1, 2), state.values.transpose(1, 2)
+        if not self.persistent:
+            return window_attention(turned_q, k, v, past_k, past_v, held).transpose(1, 2)
+        _, own_k, own_v = (split(part, self.heads) for part in self.qkv(self.learned).chunk(3, -1))
+        return window_attention(
+            turned_q, k, v, past_k, past_v, held, (q, own_k.transpose(0, 1), own_v.transpose(0, 1))
+        ).transpose(1, 2)
+
+
+def reference_window(q: Tensor, k: Tensor, v: Tensor, window: int) -> Tensor:
+    """What window attention is, as one masked attention: (batch, heads, time, dim), no past."""
+    time = q.shape[2]
+    seen = torch.ones(time, time, dtype=torch.bool).tril().triu(1 - window)
+    return F.scaled_dot_product_attention(q, k, v, attn_mask=seen)

@@ -1,0 +1,38 @@
+"""Every registered state system holds the contract; so do the layers that they and the benchmarks are made of."""
+
+from __future__ import annotations
+
+import pytest
+
+torch = pytest.importorskip("torch", reason="needs the extra state")
+
+from slowwave.checks.states import STATE_CHECKS, check_state_system  # noqa: E402
+from slowwave.state import SYSTEMS  # noqa: E402
+from slowwave.state.titans import NeuralMemory, Titans  # noqa: E402
+from slowwave.state.window import WindowAttention  # noqa: E402
+
+NO_PAPER = {
+    "it_says_what_it_is": "a layer that systems are made of has no paper of its own",
+    "an_empty_memory_leaves_the_base_model_as_it_is": "it wraps no model",
+}
+NO_GRADIENT = {"gradients_by_hand_are_right": "it derives no gradient by hand"}
+
+
+@pytest.mark.parametrize("name", sorted(SYSTEMS))
+def test_a_registered_system_holds_the_contract(name: str) -> None:
+    shown: list[str] = []
+    skipped = check_state_system(SYSTEMS[name].small, show=shown.append)
+    assert SYSTEMS[name].name == name
+    assert len([line for line in shown if line.startswith("passed")]) == len(STATE_CHECKS) - len(skipped)
+    assert len(skipped) <= 3, skipped
+
+
+@pytest.mark.parametrize("layout", ["mag", "mal", "lmm"])
+@pytest.mark.parametrize("heads", [1, 2])
+def test_each_layout_of_titans_holds_it(layout: str, heads: int) -> None:
+    check_state_system(lambda: Titans(**{**Titans.SMALL, "layout": layout, "heads": heads, "depth": 1 + heads}))
+
+
+def test_layers_hold_it() -> None:
+    check_state_system(NeuralMemory.small, skip=NO_PAPER)
+    check_state_system(WindowAttention.small, skip={**NO_PAPER, **NO_GRADIENT})
