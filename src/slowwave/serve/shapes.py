@@ -27,7 +27,7 @@ KNOWN: dict[str, Any] = {
     "str | Iterable[str]": str | list[str],
     "Any": str | Message | list[str | Message],  # the content of `add`
 }
-SKIP = ("self", "progress", "count_tokens", "scope", "search", "path")
+SKIP = ("self", "progress", "count_tokens", "form", "model", "scope", "search", "path")  # what no request may say
 MORE_WORDS = {
     "content": 'a text, a message {"role": "user", "content": "..."}, or a list of these',
     "text": "the new text",

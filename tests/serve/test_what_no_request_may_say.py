@@ -1,0 +1,26 @@
+"""Arguments that name files, code or models of the server's machine are no fields of a request."""
+
+from __future__ import annotations
+
+import inspect
+
+import pytest
+
+from slowwave import Memory
+
+pytest.importorskip("pydantic")
+
+from slowwave.serve.shapes import request_of
+
+VERBS = ("add", "search", "context", "answer", "sleep", "forget", "erase", "update", "link", "undo")
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_no_request_names_a_path_a_model_or_code(verb):
+    fields = set(request_of(verb).model_fields)
+    assert not fields & {"path", "model", "form", "progress", "count_tokens", "embedder", "llm"}
+
+
+def test_every_argument_of_a_verb_is_a_field_or_left_out_on_purpose():
+    left_out = {"self", "count_tokens", "form", "model", "search"}
+    assert set(inspect.signature(Memory.context).parameters) - set(request_of("context").model_fields) == left_out
