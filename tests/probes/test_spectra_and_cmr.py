@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from slowwave.errors import InputError
-from slowwave.probes.cmr import association, best_fit, bump, distance, first_recall, grid, lag_curve
+from slowwave.probes.cmr import association, best_fit, bumps, distance, first_recall, grid, lag_curve
 from slowwave.probes.spectra import alpha_req, eigenvalues, rankme, resampled
 
 
@@ -55,6 +55,13 @@ def test_full_drift_is_pure_chaining() -> None:
     np.testing.assert_allclose(curve, due, atol=1e-12)
 
 
+def test_what_an_item_brings_back_calls_what_stood_before_it_too() -> None:
+    forward, both = lag_curve(0.5, 1.0, 0.0, 5), lag_curve(0.5, 1.0, 1.0, 5)
+    assert forward[:6].sum() == 0
+    ratio = [0.5 ** abs(lag) for lag in range(-5, 6)]
+    np.testing.assert_allclose(both / both[5], ratio, rtol=1e-6)  # the studied contexts: even on both sides
+
+
 def test_curves_of_the_grid_fit_themselves() -> None:
     points, curves = grid(np.array([0.3, 0.6, 0.9]), np.array([0.5, 1.0]), np.array([0.0, 0.5]))
     for point, curve in zip(points, curves, strict=True):
@@ -64,13 +71,13 @@ def test_curves_of_the_grid_fit_themselves() -> None:
         assert (point == where).all() or np.allclose(curves[(points == where).all(1)][0], curve)
 
 
-def test_a_constant_and_a_symmetric_peak_are_no_recall() -> None:
+def test_a_constant_and_a_peak_before_the_item_are_no_recall() -> None:
     points, curves = grid(np.linspace(0.1, 1, 6), np.linspace(0.1, 1, 5), np.linspace(0, 1, 4))
     assert best_fit(points, curves, np.full(11, 0.1))[0] == float("inf")
     lags = np.arange(-5, 6)
-    peak = np.exp(-(lags**2) / 4.0)
+    peak = np.exp(-((lags + 2) ** 2) / 4.0)
     assert best_fit(points, curves, peak)[0] > 0.1
-    assert bump(peak) < 1e-2
+    assert bumps(peak[None])[0] < 1e-2
 
 
 def test_association_has_an_absorbing_end() -> None:

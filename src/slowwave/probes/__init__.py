@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from slowwave.probes.base import Probe
 
 PLACES: dict[str, str] = {
+    "cmr-heads": "cmr_heads:CmrHeads",
     "function-tokens": "function_tokens:FunctionTokens",
     "geometry": "geometry:Geometry",
     "holds": "holds:Holds",

@@ -32,32 +32,29 @@ def first_recall(items: int, start: int, b_enc: float) -> Floats:
 def lag_curve(
     b_enc: float, b_rec: float, gamma: float, lags: int = 8, items: int = 100, runs: int = 1000, seed: int = 0
 ) -> Floats:
-    """Conditional response probability at lags -lags to lags (0 at lag 0), after one recall from the middle.
+    """Conditional response probability at lags -lags to lags, after one recall from the middle; lag 0 is kept.
 
     An item in the middle is recalled; the context takes up what it brings back; the curve is the strength of each
-    other item in that context, averaged over `runs` starting contexts drawn at random.
+    item in that context, averaged over `runs` starting contexts drawn at random. gamma 0 brings back the item's own
+    place, so that recall goes forwards alone; gamma 1 what was there when it was studied, which also calls what stood
+    before it.
     """
     rng = np.random.default_rng(seed)
     ties = association(items, b_enc)
     middle = items // 2
     item = np.zeros(items + 1)
     item[middle] = 1.0
-    brought = (1 - gamma) * item + gamma * (ties.T @ item)
+    brought = (1 - gamma) * item + gamma * (ties @ item)
     brought /= max(float(np.linalg.norm(brought)), 1e-12)
-    total = np.zeros(2 * lags + 1)
     many = runs if b_rec < 1 else 1
     before = np.zeros((many, items + 1))
     if b_rec < 1:
         before[np.arange(many), rng.integers(0, items, many)] = 1.0
     context = (1 - b_rec) * before + b_rec * brought
     context /= np.linalg.norm(context, axis=1, keepdims=True)
-    strength = context @ ties
-    strength[:, middle] = 0.0
-    strength = np.clip(strength[:, :items], 0, None)
+    strength = np.clip((context @ ties)[:, :items], 0, None)
     strength /= np.maximum(strength.sum(1, keepdims=True), 1e-12)
-    window = strength[:, middle - lags : middle + lags + 1].mean(0)
-    total += window
-    return np.asarray(total)
+    return np.asarray(strength[:, middle - lags : middle + lags + 1].mean(0))
 
 
 def grid(b_enc: Floats, b_rec: Floats, gamma: Floats, lags: int = 5) -> tuple[Floats, NDArray[np.float64]]:
@@ -71,27 +68,34 @@ def distance(curve: Floats, attention: Floats) -> float:
 
     0 is a perfect fit, 1 what a constant gives; below 0.5 counts as CMR-like.
     """
-    variance = float(attention.var())
-    if variance <= 1e-18:
-        return float("inf")
-    centred = curve - curve.mean()
-    scale = float((centred * (attention - attention.mean())).sum() / max((centred**2).sum(), 1e-18))
-    fitted = max(scale, 0.0) * centred + attention.mean()
-    return float(((fitted - attention) ** 2).mean() / variance)
+    return float(distances(curve[None], attention[None])[0, 0])
+
+
+def distances(curves: Floats, attention: Floats) -> Floats:
+    """`distance` of every attention curve (n, lags) from every recall curve (m, lags): (n, m); inf where it is flat."""
+    x = curves - curves.mean(1, keepdims=True)
+    y = attention - attention.mean(1, keepdims=True)
+    variance = (y**2).mean(1)
+    flat = variance <= 1e-18
+    inner = np.clip(y @ x.T, 0, None)  # a recall curve may be scaled, not turned over
+    explained = inner**2 / np.maximum((x**2).sum(1), 1e-18) / y.shape[1]
+    left = 1 - explained / np.where(flat, 1.0, variance)[:, None]
+    return np.where(flat[:, None], np.inf, np.clip(left, 0, None))
 
 
 def best_fit(points: Floats, curves: Floats, attention: Floats) -> tuple[float, Floats]:
     """(least distance, its parameters) of an attention curve over the grid."""
-    distances = np.array([distance(curve, attention) for curve in curves])
-    best = int(distances.argmin())
-    return float(distances[best]), points[best]
+    found = distances(curves, attention[None])[0]
+    best = int(found.argmin())
+    return float(found[best]), points[best]
 
 
-def bump(attention: Floats) -> float:
-    """The distance of the best Gaussian bump: the control for "any smooth peak fits"."""
-    lags = np.arange(len(attention)) - len(attention) // 2
-    best = float("inf")
-    for centre in np.linspace(-2, 2, 17):
-        for width in np.geomspace(0.3, 4, 12):
-            best = min(best, distance(np.exp(-((lags - centre) ** 2) / (2 * width**2)), attention))
-    return best
+def bumps(attention: Floats) -> Floats:
+    """The distance of the best Gaussian bump from each curve (n, lags): the control for "any smooth peak fits"."""
+    lags = np.arange(attention.shape[1]) - attention.shape[1] // 2
+    shapes = [
+        np.exp(-((lags - centre) ** 2) / (2 * width**2))
+        for centre in np.linspace(-2, 2, 17)
+        for width in np.geomspace(0.3, 4, 12)
+    ]
+    return np.asarray(distances(np.array(shapes), attention).min(1))

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from slowwave.errors import InputError
 from slowwave.models.causal import load_causal, quiet
 
 if TYPE_CHECKING:
@@ -96,6 +99,37 @@ def untrained(subject: Subject, seed: int = 0) -> Subject:
     for parameter in twin.parameters():
         parameter.requires_grad_(False)
     return Subject(f"{subject.name}, untrained", twin, subject.tokenizer)
+
+
+@contextlib.contextmanager
+def attending(subject: Subject) -> Iterator[None]:
+    """The model computing its attention weights in full, so that taps can read them; as it was before, afterwards.
+
+    raises  InputError where a model cannot be set to do so
+    """
+    from slowwave.probes.decoder import Decoder
+
+    model = subject.model
+    if isinstance(model, Decoder):
+        for block in model.blocks:
+            block.self_attn.keep_weights = True  # type: ignore[union-attr]
+        try:
+            yield
+        finally:
+            for block in model.blocks:
+                block.self_attn.keep_weights = False  # type: ignore[union-attr]
+        return
+    before = getattr(model.config, "_attn_implementation", None)
+    if before == "eager":
+        yield
+        return
+    if not hasattr(model, "set_attn_implementation"):
+        raise InputError(f'{subject.name} does not give attention weights; load it with attention="eager"')
+    model.set_attn_implementation("eager")
+    try:
+        yield
+    finally:
+        model.set_attn_implementation(before)
 
 
 def quantisation(path: Path) -> str:
