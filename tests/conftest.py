@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, settings
 
+from postgres_server import Server, running
 from slowwave import Memory
 from ticking import Clock
 
@@ -48,6 +49,13 @@ def open_memory(path: Path, clock: Clock) -> Iterator[Callable[..., Memory]]:
     yield open_
     for memory in opened:
         memory.close()
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[Server]:
+    """A PostgreSQL server, started for the first test that asks."""
+    with running() as made:
+        yield made
 
 
 @pytest.fixture

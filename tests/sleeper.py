@@ -17,7 +17,7 @@ from typing import Any
 import slowwave.memory
 from asking import Asking, echoing
 from slowwave import Memory
-from slowwave.store import sqlite_leases
+from slowwave.store import leases
 from slowwave.store.holding import Holding
 from slowwave.text.base import Dream, Night
 
@@ -47,7 +47,7 @@ def main(path: str, stop_at: int = -1, lease_seconds: float = 60.0, stranger: bo
                 time.sleep(0.01)
 
     if stranger:
-        sqlite_leases.machine = lambda: ""
+        leases.machine = lambda: ""
     slowwave.memory.Holding = partial(Holding, seconds=lease_seconds)  # type: ignore[misc,assignment]
     llm = echoing()
     with Memory(path, embedder="fake", llm=llm, system=Telling(between)) as memory:

@@ -17,7 +17,7 @@ from slowwave.bench.reply_file import FileCache
 from slowwave.errors import ConflictError, InputError, LeaseHeldError, NotFoundError, StoreReadOnlyError
 from slowwave.models.fakes import FakeChat, fake_garbage
 from slowwave.models.llm import LLM
-from slowwave.store import sqlite_leases
+from slowwave.store import leases
 from slowwave.store.base import Said
 from slowwave.store.holding import Holding
 
@@ -169,7 +169,7 @@ def test_a_budget_is_shared_by_all_nights(open_memory: Open) -> None:
 
 
 def test_only_the_newest_replies_are_kept(memory: Memory, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("slowwave.store.sqlite_replies.MOST", 3)
+    monkeypatch.setattr("slowwave.store.replies.MOST", 3)
     (id_,) = memory.add("a", **U).ids
     replies = memory.store.replies(Scope(**U))
     for n in range(5):
@@ -320,7 +320,7 @@ def test_a_night_whose_lease_was_lost_writes_nothing(open_memory: Open) -> None:
 
     def stand_still(n: int) -> None:
         if n == 1:  # as if this process had been stopped for a minute, and another had taken over
-            with memory.store._connections.write() as connection:  # type: ignore[attr-defined]
+            with memory.store.connections.write() as connection:  # type: ignore[attr-defined]
                 connection.execute("UPDATE leases SET expires = 0")
             other.sleep(**U)
 
@@ -373,11 +373,11 @@ def test_what_a_dead_process_held_is_taken_over_at_once(memory: Memory, monkeypa
     scope = Scope(**U)
     lease = memory.store.take_lease(scope, "sleep", "one that will die", 60)
     assert lease is not None
-    monkeypatch.setattr(sqlite_leases, "lives", lambda process: False)
+    monkeypatch.setattr(leases, "lives", lambda process: False)
     assert memory.store.held_lease(scope, "sleep") is None
     assert memory.store.take_lease(scope, "sleep", "the next", 60) is not None
     assert memory.store.renew_lease(lease, 60) is None
-    monkeypatch.setattr(sqlite_leases, "machine", lambda: "another machine")
+    monkeypatch.setattr(leases, "machine", lambda: "another machine")
     assert memory.store.held_lease(scope, "sleep") is not None, "of another machine's processes nothing is known"
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from postgres_server import Server
 from slowwave.checks import EMBEDDER_CHECKS, STORE_CHECKS, Bench, check_embedder, check_store
 from slowwave.models import resolve_embedder
 from slowwave.models.base import Embedder, FakeEmbedder
@@ -22,6 +23,26 @@ from slowwave.store.sqlite_view import SqliteView
 def test_sqlite_store(check: Callable[[Bench], None], vector_dtype: str, tmp_path: Path) -> None:
     def factory(path: Path, **options: Any) -> Store:
         return SqliteStore(path, durable=False, vector_dtype=vector_dtype, **options)
+
+    bench = Bench(factory, tmp_path)
+    try:
+        check(bench)
+    finally:
+        for store in bench.stores:
+            store.close()
+
+
+@pytest.mark.parametrize("check", STORE_CHECKS, ids=lambda check: check.__name__)
+@pytest.mark.parametrize("vector_dtype", ["int8", "float32"])
+def test_postgres_store(check: Callable[[Bench], None], vector_dtype: str, tmp_path: Path, server: Server) -> None:
+    urls: dict[Path, str] = {}  # a path of the check's is a database of the server's
+
+    def factory(path: Path, **options: Any) -> Store:
+        from slowwave.store.postgres import PostgresStore
+
+        fresh = server.empty if options.get("readonly") else server.database
+        url = urls[path] if path in urls else urls.setdefault(path, fresh())
+        return PostgresStore(url, durable=False, vector_dtype=vector_dtype, **options)
 
     bench = Bench(factory, tmp_path)
     try:

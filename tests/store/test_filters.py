@@ -97,7 +97,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SqliteStore]:
 
 
 def fill(store: SqliteStore, many: list[Engram]) -> None:
-    with store._connections.write() as connection:  # quicker than an erasure, which rewrites the file
+    with store.connections.write() as connection:  # quicker than an erasure, which rewrites the file
         for table in ("journal", "operations", "words", "speakers", "engrams", "sessions"):
             connection.execute(f"DELETE FROM {table}")
     changes = [Change("add", engram.id, "", engram=engram) for engram in many]

@@ -33,7 +33,7 @@ ALLOWED = ("words", "w", "vocabulary", "l", "merged")  # the last two are what a
 
 def scans(memory: Memory, call: Callable[[], Any]) -> list[str]:
     """The statements of a call that walk through a table from end to end."""
-    connection = memory.store._connections._held().connection  # type: ignore[attr-defined]
+    connection = memory.store.connections._held().connection  # type: ignore[attr-defined]
     seen: set[str] = set()
     connection.set_trace_callback(lambda sql: seen.add(sql))
     try:

@@ -49,7 +49,7 @@ def dense(memory, text="item 7 w1 w2", k=20, scope=ANA, want=None):
 
 def serving(memory):
     """The approximate index that Ana's searches use, if one is."""
-    held = memory.store._cache._held.get(ANA)
+    held = memory.store.cache._held.get(ANA)
     return None if held is None else held.ann
 
 
@@ -74,7 +74,7 @@ def test_finds_and_scores_as_the_scan_does(path):
     with opened(path) as memory:
         found = dense(memory)
         assert serving(memory) is not None
-        held = memory.store._cache._held[ANA]
+        held = memory.store.cache._held[ANA]
         assert held.index is None, "all vectors were read although the index serves"
         scores = memory.store.view(ANA).cosines(memory.embedder.embed(["item 7 w1 w2"])[0], found.ids.tolist())
     exact = exactly(path)
@@ -89,7 +89,7 @@ def test_a_filtered_search_scans_exactly(path):
     with opened(path) as memory:
         found = dense(memory, want=want)
         assert serving(memory) is not None
-        assert memory.store._cache._held[ANA].index is not None
+        assert memory.store.cache._held[ANA].index is not None
     exact = exactly(path, want=want)
     assert found.ids.tolist() == exact.ids.tolist()
     assert found.scores == pytest.approx(exact.scores, abs=1e-5)
@@ -268,7 +268,7 @@ def test_one_process_makes_it_and_others_scan(path):
         memory.build_ann(user_id="ana", progress=progress)
         assert states
         assert all("vectors are scanned" in note for note in states)
-        lock = memory.store._cache.sidecars._building
+        lock = memory.store.cache.sidecars._building
         with lock:
             assert memory.build_ann(user_id="ana") == "being made by another thread"
     claim = index_files(path)[0]
@@ -318,7 +318,7 @@ def test_without_usearch_nothing_is_made_and_files_are_still_erased(tmp_path, mo
         monkeypatch.setattr(sidecars, "installed", lambda: False)
         assert memory.build_ann(user_id="ana") == ""
         assert not dense(memory).note
-        left = memory.store._cache.sidecars.path(ANA)
+        left = memory.store.cache.sidecars.path(ANA)
         left.write_bytes(b"vectors")
         left.with_name(left.name + ".77-0000.tmp").write_bytes(b"vectors")
         memory.erase(memory.list(limit=1, user_id="ana")[0].id, user_id="ana")
@@ -333,7 +333,7 @@ def test_a_large_scope_is_held_as_int8_and_finds_the_same(tmp_path, monkeypatch)
     monkeypatch.setattr(cached, "INT8_FROM", 100)
     with opened(path, ann_from=None) as memory:
         found = dense(memory)
-        assert memory.store._cache._held[ANA].index.dtype == "int8"
+        assert memory.store.cache._held[ANA].index.dtype == "int8"
     assert found.scores == pytest.approx(exact.scores, abs=0.004)
     assert len(set(found.ids.tolist()) & set(exact.ids.tolist())) >= 18
 

@@ -140,6 +140,11 @@ class AnnSidecar:
         state = self._state
         return np.sort(np.concatenate([state.own, state.fresh.ids()]))
 
+    @property
+    def highest(self) -> int:
+        """The highest row number it holds; 0 if none."""
+        return int(self.ids().max(initial=0))
+
     def differs(self, ids: ArrayLike) -> tuple[Ids, Ids]:
         """The rows to add and the rows to remove, so that it holds exactly these row numbers."""
         wanted, own = np.unique(np.asarray(ids, dtype=np.int64)), self.ids()

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import os
-import sqlite3
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from math import isnan
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,28 +18,20 @@ from slowwave.errors import ConflictError, StoreError
 from slowwave.records import Scope
 from slowwave.store import forks
 from slowwave.store.centre import centre_of, centred, counted
+from slowwave.store.rows import scope_sql
 from slowwave.store.sidecars import FOLD, Entry, Sidecars, key
-from slowwave.store.sqlite_rows import scope_sql
+from slowwave.store.sql import Model
 from slowwave.store.vectors import ExactIndex, Found, VectorDtype, decode
 
 if TYPE_CHECKING:
     from slowwave.store.ann import AnnSidecar
-    from slowwave.store.sqlite import SqliteStore
+    from slowwave.store.postgres_ann import PostgresAnn
+    from slowwave.store.sql_store import SqlStore
 
 PAGE = 8192  # vectors read at once
 INT8_FROM = 50_000  # vectors from which a scan is limited by how fast memory is read, so that a quarter of it pays
 RESCORED = 200  # of what the approximate index finds, scored exactly
 NOTHING = Found(np.empty(0, np.int64), np.empty(0, np.float32), 0.0, 0.0)
-
-
-@dataclass(frozen=True, slots=True)
-class Model:
-    """An embedder as the store knows it: row number, name, width, and how its vectors are kept."""
-
-    n: int
-    name: str
-    dim: int
-    dtype: VectorDtype
 
 
 @dataclass(slots=True)
@@ -57,7 +46,7 @@ class _Held:
     """
 
     index: ExactIndex | None
-    ann: AnnSidecar | None
+    ann: AnnSidecar | PostgresAnn | None
     centre: NDArray[np.float32]
     counted: int
     model: int
@@ -82,10 +71,16 @@ class VectorCache:
     `nearest` asks that, and scores what it offers exactly; all else, and any search among some rows alone, is exact.
     """
 
-    def __init__(self, store: SqliteStore, cache_mb: int, ann_from: int | None = None) -> None:
+    def __init__(
+        self,
+        store: SqlStore,
+        cache_mb: int,
+        ann_from: int | None = None,
+        sidecars: Callable[[VectorCache, int | None], Sidecars] = Sidecars,
+    ) -> None:
         self.store = store
         self.cache_bytes = cache_mb << 20
-        self.sidecars = Sidecars(self, ann_from)
+        self.sidecars = sidecars(self, ann_from)
         self._held: OrderedDict[Scope, _Held] = OrderedDict()
         self._process = os.getpid()
         self.lock = forks.guard(threading.Lock())
@@ -139,18 +134,9 @@ class VectorCache:
                 with suppress(StoreError, ConflictError):  # no room, or replaced meanwhile: it can be made at any time
                     held.ann.save()
 
-    def stems(self, words: Sequence[str]) -> dict[str, str]:
-        """Words -> their stems as the full-text index makes them."""
-        return {word: _stem(word) for word in words}
-
     def standing(self, scope: Scope) -> tuple[int, str, str | None]:
         """The highest row number there ever was, the epoch of the vectors, what is said of the scope's sidecar."""
-        row = self.store.read(
-            "SELECT ifnull((SELECT seq FROM sqlite_sequence WHERE name = 'engrams'), 0), "
-            "ifnull((SELECT value FROM meta WHERE key = 'epoch'), ''), (SELECT value FROM meta WHERE key = ?)",
-            [key(scope)],
-        )[0]
-        return int(row[0]), str(row[1]), row[2]
+        return self.store.standing(scope, key(scope))
 
     def numbers(self, model: Model, scope: Scope, newest: int) -> NDArray[np.int64]:
         """The row numbers, up to this one, that have a vector in the scope, in no order."""
@@ -200,7 +186,7 @@ class VectorCache:
         if entry is not None and self.sidecars.wanted:
             ann = self.sidecars.opened(scope, model, epoch, newest, entry)
             if not isinstance(ann, str):
-                said, last = Entry.unpacked(entry), int(ann.ids().max(initial=0))
+                said, last = Entry.unpacked(entry), ann.highest
                 return _Held(None, ann, said.centre, said.counted, model.n, last, epoch, entry)
             note = ann
         return self._scanned(model, scope, newest, epoch, entry, note)
@@ -257,21 +243,12 @@ class VectorCache:
     def _blobs(self, model: Model, scope: Scope, after: int, newest: int) -> Iterator[tuple[list[int], list[bytes]]]:
         """Row numbers and kept vectors of the scope with after < n <= newest, a page at a time."""
         condition, named = scope_sql(scope)
-        for (place,) in self.store.read(f"SELECT s.n FROM scopes s WHERE {condition}", named):
-            last, full = after, True
-            while full:
-                rows: list[Any] = self.store.read(
-                    "SELECT engram, vector FROM vectors WHERE model = ? AND scope = ? AND engram > ? AND engram <= ? "
-                    "ORDER BY engram LIMIT ?",
-                    [model.n, place, last, newest, PAGE],
-                )
-                full = len(rows) == PAGE
-                if rows:
-                    last = rows[-1][0]
-                    yield [row[0] for row in rows], [row[1] for row in rows]
+        places = [n for (n,) in self.store.read(f"SELECT s.n FROM scopes s WHERE {condition}", named)]
+        for rows in self.store.vector_pages(model, places, after, newest, PAGE):
+            yield [row[0] for row in rows], [row[1] for row in rows]
 
     def _approximate(
-        self, model: Model, scope: Scope, held: _Held, ann: AnnSidecar, moved: NDArray[np.float32], k: int
+        self, model: Model, scope: Scope, held: _Held, ann: AnnSidecar | PostgresAnn, moved: NDArray[np.float32], k: int
     ) -> Found:
         """What the approximate index finds, scored exactly: as a scan would have scored it."""
         length = max(float(np.linalg.norm(moved)), 1e-6)
@@ -290,11 +267,12 @@ class VectorCache:
             scores = held.index.scores(moved, ns)
             return {n: score for n, score in zip(ns, scores.tolist(), strict=True) if not isnan(score)}
         condition, named = scope_sql(scope)
+        dialect = self.store.connections.dialect
         rows = self.store.read(
-            "SELECT v.engram, v.vector FROM json_each(?) j CROSS JOIN engrams e ON e.n = j.value "
+            f"SELECT v.engram, v.vector FROM {dialect.each_number} {dialect.ordered} engrams e ON e.n = j.value "
             "JOIN scopes s ON s.n = e.scope CROSS JOIN vectors v "
             f"WHERE v.model = ? AND v.scope = e.scope AND v.engram = e.n AND {condition}",
-            [json.dumps(ns), model.n, *named],
+            [dialect.listed(ns), model.n, *named],
         )
         if not rows:
             return {}
@@ -315,23 +293,3 @@ def _dtype(count: int) -> VectorDtype:
 def _bytes(held: _Held) -> int:
     """What a scope's vectors take in memory; a graph is mapped, and the system takes it back when it has to."""
     return held.index.nbytes if held.index is not None else 0
-
-
-_stemmer_lock = forks.guard(threading.Lock())
-_stemmer: sqlite3.Connection | None = None
-
-
-@lru_cache(maxsize=65536)
-def _stem(word: str) -> str:
-    """The index's own tokenizer is asked, through a one-word index in memory."""
-    global _stemmer
-    with _stemmer_lock:
-        if _stemmer is None:
-            _stemmer = sqlite3.connect(":memory:", check_same_thread=False, isolation_level=None)
-            _stemmer.execute("CREATE VIRTUAL TABLE w USING fts5 (b, tokenize = 'porter unicode61 remove_diacritics 2')")
-            _stemmer.execute("CREATE VIRTUAL TABLE v USING fts5vocab (w, 'row')")
-        _stemmer.execute("BEGIN")
-        _stemmer.execute("INSERT INTO w (rowid, b) VALUES (1, ?)", (word,))
-        row = _stemmer.execute("SELECT term FROM v LIMIT 1").fetchone()
-        _stemmer.execute("ROLLBACK")  # takes half as long as deleting the word again
-    return str(row[0]) if row else word

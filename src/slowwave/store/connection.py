@@ -23,9 +23,11 @@ from slowwave.errors import (
     StoreFullError,
     StoreReadOnlyError,
 )
+from slowwave.records import Scope
 from slowwave.store import forks
 from slowwave.store.migrations import APPLICATION_ID, STEPS, VERSION
-from slowwave.store.sql_filters import sw_contains, sw_icontains
+from slowwave.store.sql import Connections
+from slowwave.store.sqlite_dialect import SqliteDialect, sw_contains, sw_icontains
 
 MEMORY = ":memory:"
 _CODES = {
@@ -71,12 +73,14 @@ class _Held:
     lock: threading.RLock
 
 
-class Connections:
+class SqliteConnections(Connections):
     """Connections to one database file, one a thread and process; `:memory:` has one in all.
 
     timeout_seconds  how long a writer waits for another before StoreBusyError
     durable          wait for the disk at each commit (survives a power cut, not only a kill)
     """
+
+    dialect = SqliteDialect()
 
     def __init__(self, path: str | Path, readonly: bool, timeout_seconds: float, durable: bool) -> None:
         self.path = str(path)
@@ -129,8 +133,8 @@ class Connections:
                 return held, held.connection.total_changes, version
 
     @contextmanager
-    def write(self) -> Iterator[sqlite3.Connection]:
-        """A transaction that holds the write lock from its start: committed whole, or rolled back whole."""
+    def write(self, scope: Scope | None = None) -> Iterator[sqlite3.Connection]:
+        """A transaction that holds the file's write lock from its start: committed whole, or rolled back whole."""
         if self.readonly:
             raise StoreReadOnlyError(f"{self.path} was opened with readonly=True; open it without to write")
         with self._write_lock, self.translated():
@@ -163,7 +167,7 @@ class Connections:
                 connection.execute(f"PRAGMA synchronous = {self._synchronous}")
 
     @contextmanager
-    def snapshot(self) -> Iterator[None]:
+    def snapshot(self, scope: Scope) -> Iterator[None]:
         """A transaction that only reads, on this thread's connection: what is read inside is of one moment."""
         with self._write_lock if self.path == MEMORY else nullcontext(), self.translated():
             connection = self._held().connection
@@ -172,6 +176,12 @@ class Connections:
                 yield
             finally:
                 connection.execute("ROLLBACK")
+
+    def now(self) -> int:
+        return time.time_ns() // 1000
+
+    def horizon(self, scope: Scope) -> int | None:
+        return None
 
     def outside(self, *statements: str) -> list[Any]:
         """Run statements that cannot stand in a transaction, one writer at a time; the last one's rows."""
@@ -311,7 +321,7 @@ class Connections:
         return int(version)
 
 
-_EVERY: weakref.WeakSet[Connections] = weakref.WeakSet()
+_EVERY: weakref.WeakSet[SqliteConnections] = weakref.WeakSet()
 _OPENING = threading.RLock()  # a process that forked while a connection was being opened would find SQLite locked
 
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
-import sqlite3
 from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,27 +11,34 @@ from numpy.typing import NDArray
 from slowwave.errors import InputError, ModelMismatchError
 from slowwave.records import Engram
 from slowwave.store.base import Index
-from slowwave.store.cache import Model
-from slowwave.store.connection import Connections
 from slowwave.store.ids import new_id
-from slowwave.store.sqlite_rows import COLUMNS, TABLES, decode, fetch_sources
-from slowwave.store.sqlite_view import scope_tokens
+from slowwave.store.rows import COLUMNS, TABLES, decode, fetch_sources
+from slowwave.store.sql import Connections, Dialect, Model, Session, get_meta, put_meta
 from slowwave.store.vectors import VectorDtype, encode
+
+if TYPE_CHECKING:
+    from slowwave.store.sql_store import SqlStore
+
+Read = Callable[[str, Sequence[Any]], list[Any]]
 
 
 def set_model(connections: Connections, held: Model | None, name: str, dim: int, dtype: VectorDtype, path: str) -> None:
     """Name the embedder of a new store; another than the one it has is a ModelMismatchError."""
     if held is None and not connections.readonly:
         with connections.write() as connection:
-            connection.execute(
-                "INSERT INTO models (name, dim, dtype, current) "
-                "SELECT ?, ?, ?, 1 WHERE NOT EXISTS (SELECT 1 FROM models WHERE current = 1) "
-                "ON CONFLICT (name) DO UPDATE SET current = 1",
-                (name, dim, dtype),
-            )
-            held = Model(*connection.execute("SELECT n, name, dim, dtype FROM models WHERE current = 1").fetchone())
+            current = "SELECT n, name, dim, dtype FROM models WHERE current = 1"
+            if connection.execute(current).fetchone() is None:
+                _name(connection, name, dim, dtype)
+                connection.execute("UPDATE models SET current = 1 WHERE name = ?", (name,))
+            held = Model(*connection.execute(current).fetchone())
     if held is not None and (held.name, held.dim) != (name, dim):
         raise mismatch(path, held, name, dim)
+
+
+def _name(connection: Session, name: str, dim: int, dtype: VectorDtype) -> None:
+    connection.execute(
+        "INSERT INTO models (name, dim, dtype, current) VALUES (?, ?, ?, 0) ON CONFLICT DO NOTHING", (name, dim, dtype)
+    )
 
 
 def mismatch(path: str, held: Model, name: str, dim: int) -> ModelMismatchError:
@@ -59,9 +65,7 @@ def reembed(
     if batch < 1:
         raise InputError(f"batch is {batch}; it must be at least 1")
     with connections.write() as connection:
-        connection.execute(
-            "INSERT OR IGNORE INTO models (name, dim, dtype, current) VALUES (?, ?, ?, 0)", (name, dim, dtype)
-        )
+        _name(connection, name, dim, dtype)
         model = connection.execute("SELECT n, dim, dtype FROM models WHERE name = ?", (name,)).fetchone()
         if model[1] != dim:
             raise ModelMismatchError(f"{name} was {model[1]} wide before and is {dim} wide now; give it another name")
@@ -83,7 +87,7 @@ def reembed(
         with connections.write() as connection:
             if connection.execute(f"SELECT count(*) {missing}", (model[0],)).fetchone()[0]:
                 continue  # somebody wrote since the last look
-            connection.execute("UPDATE models SET current = (n = ?)", (model[0],))
+            connection.execute("UPDATE models SET current = CASE WHEN n = ? THEN 1 ELSE 0 END", (model[0],))
             connection.execute("DELETE FROM vectors WHERE model <> ?", (model[0],))
             connection.execute("DELETE FROM models WHERE n <> ?", (model[0],))
             bump_epoch(connection)
@@ -97,42 +101,43 @@ def _embed_batch(
     ns: Sequence[int],
     embed: Callable[[Sequence[Engram]], NDArray[np.float32]],
 ) -> None:
-    engrams = read_engrams(connections, ns)
+    engrams = read_engrams(connections.fetch, connections.dialect, ns)
     blobs = encode(embed(list(engrams.values())), dtype)
     with connections.write() as connection:
         for n, blob in zip(engrams, blobs, strict=True):
             connection.execute(
-                "INSERT OR IGNORE INTO vectors SELECT ?, e.scope, e.n, ? FROM engrams e WHERE e.n = ?", (model, blob, n)
+                "INSERT INTO vectors (model, scope, engram, vector) "
+                "SELECT ?, e.scope, e.n, ? FROM engrams e WHERE e.n = ? ON CONFLICT DO NOTHING",
+                (model, blob, n),
             )
 
 
 def rebuild(
-    connections: Connections,
-    current_model: Callable[[], Model | None],
+    store: SqlStore,
     index: Callable[[Sequence[Engram]], Sequence[Index]],
     batch: int,
 ) -> Iterator[tuple[int, int]]:
     """Remake full text, times and vectors of every record, batch by batch. After a kill it goes on where it was."""
-    with connections.write() as connection:
-        row = connection.execute("SELECT value FROM meta WHERE key = 'rebuilt'").fetchone()
-        last = int(row[0]) if row else 0
-        if not row:
-            connection.execute("INSERT INTO words (words) VALUES ('rebuild')")
+    connections = store.connections
+    kept = get_meta(connections.fetch, "rebuilt")
+    last = int(kept or 0)
+    if kept is None:
+        with connections.write() as connection:
+            store.begin_rebuild(connection)
     done = connections.fetch("SELECT count(*) FROM engrams WHERE n <= ?", [last])[0][0]
     total = connections.fetch("SELECT count(*) FROM engrams")[0][0]
     while True:
         ns = [n for (n,) in connections.fetch("SELECT n FROM engrams WHERE n > ? ORDER BY n LIMIT ?", [last, batch])]
         yield done, max(done, total)
         done += len(ns)
-        engrams = read_engrams(connections, ns)
+        engrams = read_engrams(connections.fetch, connections.dialect, ns)
         made = index(list(engrams.values())) if engrams else []
         with connections.write() as connection:
-            model = current_model()
+            model = store.current_model()
             if not ns:
-                connection.execute("DELETE FROM words WHERE rowid NOT IN (SELECT n FROM engrams)")
                 connection.execute("DELETE FROM times WHERE engram NOT IN (SELECT n FROM engrams)")
                 connection.execute("DELETE FROM vectors WHERE engram NOT IN (SELECT n FROM engrams)")
-                connection.execute("INSERT INTO words (words) VALUES ('optimize')")
+                store.end_rebuild(connection)
                 connection.execute("DELETE FROM meta WHERE key = 'rebuilt'")
                 bump_epoch(connection)
                 return
@@ -140,34 +145,32 @@ def rebuild(
                 scope = connection.execute("SELECT scope FROM engrams WHERE n = ?", (n,)).fetchone()
                 if scope is None:
                     continue
-                connection.execute("DELETE FROM words WHERE rowid = ?", (n,))
-                connection.execute(
-                    "INSERT INTO words (rowid, scope, body) VALUES (?, ?, ?)",
-                    (n, " ".join(scope_tokens(engram.scope)), entry.words),
-                )
+                store.index_words(connection, engram.scope, scope[0], n, entry.words, anew=True)
                 connection.execute("DELETE FROM times WHERE engram = ?", (n,))
                 for start, stop in entry.times:
-                    connection.execute("INSERT OR IGNORE INTO times VALUES (?, ?, ?, ?)", (scope[0], start, stop, n))
+                    connection.execute(
+                        "INSERT INTO times (scope, start, stop, engram) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING",
+                        (scope[0], start, stop, n),
+                    )
                 if model is not None and entry.vector is not None:
                     blob = encode(entry.vector[None, :], model.dtype)[0]
                     connection.execute(
-                        "INSERT OR REPLACE INTO vectors VALUES (?, ?, ?, ?)", (model.n, scope[0], n, blob)
+                        "INSERT INTO vectors (model, scope, engram, vector) VALUES (?, ?, ?, ?) "
+                        "ON CONFLICT (model, scope, engram) DO UPDATE SET vector = excluded.vector",
+                        (model.n, scope[0], n, blob),
                     )
             last = ns[-1]
-            connection.execute("INSERT OR REPLACE INTO meta VALUES ('rebuilt', ?)", (str(last),))
+            put_meta(connection, "rebuilt", str(last))
 
 
-def read_engrams(connections: Connections, ns: Sequence[int]) -> dict[int, Engram]:
+def read_engrams(read: Read, dialect: Dialect, ns: Sequence[int]) -> dict[int, Engram]:
     """Records by row number, whatever their scope: for maintenance of the whole file alone."""
-    rows = connections.fetch(
-        f"SELECT {COLUMNS} FROM {TABLES} WHERE e.n IN (SELECT value FROM json_each(?)) ORDER BY e.n",
-        [json.dumps(list(ns))],
-    )
-    sources = fetch_sources(connections.fetch, list(ns))
+    rows = read(f"SELECT {COLUMNS} FROM {TABLES} WHERE {dialect.among('e.n')} ORDER BY e.n", [dialect.listed(ns)])
+    sources = fetch_sources(read, dialect, list(ns))
     return {row[0]: decode(row, sources.get(row[0], ())) for row in rows}
 
 
-def bump_epoch(connection: sqlite3.Connection) -> None:
+def bump_epoch(connection: Session) -> None:
     """Tell every process that vectors went away, so that their caches are read again."""
-    connection.execute("INSERT OR REPLACE INTO meta VALUES ('epoch', ?)", (new_id(),))
+    put_meta(connection, "epoch", new_id())
     connection.execute("DELETE FROM meta WHERE key LIKE 'ann-%'")  # and their approximate indexes serve no more

@@ -35,7 +35,8 @@ from slowwave.store.processes import lives
 
 if TYPE_CHECKING:
     from slowwave.store.ann import AnnSidecar
-    from slowwave.store.cache import Model, VectorCache
+    from slowwave.store.cache import VectorCache
+    from slowwave.store.sql import Model
 
 Progress = Callable[[int, int], None]
 MARK = ".ann-"  # between the database's name and the scope's hash

@@ -2,32 +2,31 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from typing import Any
 
 from slowwave.records import SCOPE_FIELDS
-from slowwave.store.filters import All, Any_, Filter, Not, Test
+from slowwave.store.filters import TIMES, All, Any_, Filter, Not, Test
+from slowwave.store.sql import SQL_ORDER, Compiled, Dialect
 
-Compiled = tuple[str, list[Any]]
-SQL_ORDER = {"eq": "=", "gt": ">", "gte": ">=", "lt": "<", "lte": "<="}
-TEXT_TYPES, NUMBER_TYPES = "('text')", "('integer', 'real')"
+ALWAYS = ("id", "kind", "text", "at", "recorded", "strength")  # columns that are never NULL
+NUMBERS = ("strength", *TIMES)  # the columns that hold numbers; all others hold texts
 
 
-def compile_filter(tree: Filter, until: str = "e.until") -> tuple[str, list[Any]]:
+def compile_filter(tree: Filter, dialect: Dialect, until: str = "e.until") -> Compiled:
     """A filter -> (SQL condition that is never NULL, its parameters).
 
     until  the expression of `until`: a reader as of an earlier moment does not know a later end
     """
     match tree:
         case All(parts) | Any_(parts):
-            done = [compile_filter(part, until) for part in parts]
-            return _joined(done, " AND ", "1") if isinstance(tree, All) else _joined(done, " OR ", "0")
+            done = [compile_filter(part, dialect, until) for part in parts]
+            return _joined(done, " AND ", "TRUE") if isinstance(tree, All) else _joined(done, " OR ", "FALSE")
         case Not(part):
-            sql, values = compile_filter(part, until)
-            return f"NOT {sql}", values
+            sql, values = compile_filter(part, dialect, until)
+            return f"(NOT {sql})", values
         case Test(name, is_attr, operator, value):
-            return _test(name, is_attr, operator, value, until)
+            return _test(name, is_attr, operator, value, dialect, until)
 
 
 def _joined(parts: Sequence[Compiled], word: str, empty: str) -> Compiled:
@@ -40,13 +39,13 @@ def _joined(parts: Sequence[Compiled], word: str, empty: str) -> Compiled:
     return "(" + word.join(sql for sql, _ in parts) + ")", [value for _, values in parts for value in values]
 
 
-def _test(name: str, is_attr: bool, operator: str, value: Any, until: str) -> Compiled:
+def _test(name: str, is_attr: bool, operator: str, value: Any, dialect: Dialect, until: str) -> Compiled:
     if operator in ("ne", "nin"):
-        sql, values = _test(name, is_attr, "eq" if operator == "ne" else "in", value, until)
-        return f"NOT {sql}", values
+        sql, values = _test(name, is_attr, "eq" if operator == "ne" else "in", value, dialect, until)
+        return f"(NOT {sql})", values
     if operator == "in":
-        return _joined([_test(name, is_attr, "eq", item, until) for item in value], " OR ", "0")
-    return _attr(name, operator, value) if is_attr else _column(_expression(name, until), operator, value)
+        return _joined([_test(name, is_attr, "eq", item, dialect, until) for item in value], " OR ", "FALSE")
+    return _attr(name, operator, value, dialect) if is_attr else _column(name, operator, value, dialect, until)
 
 
 def _expression(name: str, until: str) -> str:
@@ -59,43 +58,28 @@ def _expression(name: str, until: str) -> str:
     return f"e.{name}"
 
 
-def _column(expression: str, operator: str, value: Any) -> tuple[str, list[Any]]:
+def _column(name: str, operator: str, value: Any, dialect: Dialect, until: str) -> Compiled:
+    expression = _expression(name, until)
     if operator == "present":
         return f"({expression} IS NOT NULL)", []
     if value is None:
-        return (f"({expression} IS NULL)" if operator == "eq" else "0"), []
-    if isinstance(value, bool):
-        return "0", []
+        return (f"({expression} IS NULL)" if operator == "eq" else "FALSE"), []
+    if isinstance(value, bool) or isinstance(value, str) == (name in NUMBERS):
+        return "FALSE", []
     if operator in ("contains", "icontains"):
-        call = "sw_contains" if operator == "contains" else "sw_icontains"
-        return f"(ifnull({call}({expression}, ?), 0))", [value]
-    wanted = TEXT_TYPES if isinstance(value, str) else NUMBER_TYPES
-    return f"(typeof({expression}) IN {wanted} AND {expression} {SQL_ORDER[operator]} ?)", [value]
+        return dialect.holds(expression, operator == "icontains", value)
+    condition = f"{expression} {SQL_ORDER[operator]} ?"
+    return (f"({condition})" if name in ALWAYS else f"(coalesce({condition}, FALSE))"), [value]
 
 
-def _attr(name: str, operator: str, value: Any) -> tuple[str, list[Any]]:
-    path = f'$."{name}"'
-    kind, found = "ifnull(json_type(e.attrs, ?), 'null')", "json_extract(e.attrs, ?)"
+def _attr(name: str, operator: str, value: Any, dialect: Dialect) -> Compiled:
     if operator == "present":
-        return f"({kind} <> 'null')", [path]
-    if value is None:
-        return (f"({kind} = 'null')" if operator == "eq" else "0"), [path] if operator == "eq" else []
-    if isinstance(value, bool):
-        return (f"({kind} = ?)", [path, "true" if value else "false"]) if operator == "eq" else ("0", [])
+        return dialect.attr_is(name, "present")
+    if value is None or isinstance(value, bool):
+        return dialect.attr_is(name, "absent" if value is None else str(value).lower()) if operator == "eq" else _NEVER
     if operator in ("contains", "icontains"):
-        call = "sw_contains" if operator == "contains" else "sw_icontains"
-        return f"(ifnull({call}(json_extract(e.attrs, ?), ?, {kind}), 0))", [path, value, path]
-    wanted = TEXT_TYPES if isinstance(value, str) else NUMBER_TYPES
-    return f"({kind} IN {wanted} AND {found} {SQL_ORDER[operator]} ?)", [path, path, value]
+        return dialect.attr_holds(name, operator == "icontains", value)
+    return dialect.attr_compares(name, operator, value)
 
 
-def sw_contains(found: Any, value: str, kind: str = "text", fold: Any = str) -> bool:
-    """SQL function: `value` is a part of the text found, or a member of the JSON list found."""
-    if kind == "array":
-        return any(isinstance(item, str) and fold(item) == fold(value) for item in json.loads(found))
-    return kind == "text" and isinstance(found, str) and fold(value) in fold(found)
-
-
-def sw_icontains(found: Any, value: str, kind: str = "text") -> bool:
-    """As `sw_contains`, whatever the case."""
-    return sw_contains(found, value, kind, str.casefold)
+_NEVER: Compiled = ("FALSE", [])

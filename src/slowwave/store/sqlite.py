@@ -3,48 +3,27 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, suppress
-from datetime import datetime
+from collections.abc import Callable, Hashable, Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import Any, TypeVar
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TypeVar
 
 from slowwave.errors import InputError, StoreCorruptError
-from slowwave.records import Change, Engram, Link, Scope
-from slowwave.store import erasure, reindex, sqlite_leases, sqlite_serving
-from slowwave.store.base import (
-    Applied,
-    Bookmark,
-    Erased,
-    Index,
-    Kept,
-    Key,
-    Lease,
-    Operation,
-    Past,
-    Restored,
-    Store,
-    Usage,
-)
-from slowwave.store.cache import Model, VectorCache
-from slowwave.store.clock import to_micros
-from slowwave.store.connection import MEMORY, Connections
+from slowwave.records import Scope
+from slowwave.store import erasure, sqlite_erasure
+from slowwave.store.cache import VectorCache
+from slowwave.store.connection import MEMORY, SqliteConnections
 from slowwave.store.sidecars import drop_all
-from slowwave.store.sqlite_replies import SqliteReplies
-from slowwave.store.sqlite_restorer import Restorer
-from slowwave.store.sqlite_rows import fetch_sources, scope_of
-from slowwave.store.sqlite_view import SqliteView
-from slowwave.store.sqlite_writer import Writer
-from slowwave.store.vectors import Found, VectorDtype, decode
+from slowwave.store.sql import Session
+from slowwave.store.sql_store import HELD, SqlStore
+from slowwave.store.sqlite_view import SqliteView, scope_tokens
+from slowwave.store.vectors import VectorDtype
 
 T = TypeVar("T")
 KEPT = 16  # values that a thread keeps for as long as nothing is written
 
 
-class SqliteStore(Store):
+class SqliteStore(SqlStore):
     """A store in one SQLite file.
 
     path             the file; ":memory:" for one that goes with the process
@@ -71,28 +50,21 @@ class SqliteStore(Store):
         self.path = str(path)
         self.readonly = readonly
         self.vector_dtype = vector_dtype
-        self._named: tuple[str, int] | None = None
-        self._connections = Connections(path, readonly, timeout_seconds, durable)
-        self._cache = VectorCache(self, cache_mb, ann_from)
+        self.connections: SqliteConnections = SqliteConnections(path, readonly, timeout_seconds, durable)
+        self.cache = VectorCache(self, cache_mb, ann_from)
         self._recent = threading.local()
-        if not readonly and erasure.is_open(self._connections):
-            erasure.compact(self._connections)  # an erasure was cut short, or somebody was reading then
-
-    # -- reading
+        if not readonly and erasure.is_open(self.connections):
+            self.compact()  # an erasure was cut short, or somebody was reading then
 
     def view(self, scope: Scope) -> SqliteView:
         return SqliteView(self, scope)
-
-    def read(self, sql: str, values: Sequence[Any]) -> list[Any]:
-        """The rows of a statement; only views, and maintenance below, call it."""
-        return self._connections.fetch(sql, values)
 
     def unless_written(self, key: Hashable, read: Callable[[], T]) -> T:
         """What `read` gave this thread before, if nothing was written since; else what it gives now.
 
         key  names what is read; a value that can be changed is kept as it is, so that a reader may add to it
         """
-        stamp = self._connections.stamp()
+        stamp = self.connections.stamp()
         if getattr(self._recent, "stamp", None) != stamp or len(self._recent.values) >= KEPT:
             self._recent.stamp, self._recent.values = stamp, {}
         values: dict[Hashable, T] = self._recent.values
@@ -100,94 +72,20 @@ class SqliteStore(Store):
             values[key] = read()
         return values[key]
 
-    def stamp(self) -> tuple[object, int, int]:
-        """Equal to an earlier one of this thread if nothing was written in between."""
-        return self._connections.stamp()
+    def standing(self, scope: Scope, key: str) -> tuple[int, str, str | None]:
+        row = self.read(
+            "SELECT coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'engrams'), 0), "
+            "coalesce((SELECT value FROM meta WHERE key = 'epoch'), ''), (SELECT value FROM meta WHERE key = ?)",
+            [key],
+        )[0]
+        return int(row[0]), str(row[1]), row[2]
 
-    def snapshot(self) -> AbstractContextManager[None]:
-        """What this thread reads inside is of one moment."""
-        return self._connections.snapshot()
-
-    def sources(self, ns: Sequence[int]) -> dict[int, list[str]]:
-        """Row number -> ids of its sources."""
-        return fetch_sources(self.read, ns)
-
-    def stems(self, words: Sequence[str]) -> dict[str, str]:
-        """Words -> the stems under which the full-text index keeps them."""
-        return self._cache.stems(words)
-
-    def nearest(self, scope: Scope, query: NDArray[np.float32], k: int, allowed: NDArray[np.int64] | None) -> Found:
-        """Nearest vectors among those of one scope."""
-        return self._cache.nearest(scope, query, k, allowed)
-
-    def indexed(self, scope: Scope) -> int | None:
-        """How many vectors of a scope are in memory; None if it was not searched by vector yet."""
-        return self._cache.size(scope)
-
-    def cosines(self, scope: Scope, query: NDArray[np.float32], ns: Sequence[int]) -> dict[int, float]:
-        """The scores that `nearest` would give these rows."""
-        return self._cache.cosines(scope, query, ns)
-
-    def nearest_older(self, scope: Scope, ns: Sequence[int], k: int) -> dict[int, list[tuple[int, float]]]:
-        """For each row the nearest of lower row number."""
-        return self._cache.nearest_older(scope, ns, k)
-
-    def holds(self, piece: str) -> bool:
-        """The schema's own words and the journal lines of records that are left count as well."""
-        texts = (
-            "SELECT e.text || ' ' || e.attrs || ' ' || ifnull(e.origin, '') || ' ' || e.id || ' ' || e.at_zone "
-            "AS part FROM engrams e",
-            "SELECT user_id || ' ' || agent_id || ' ' || run_id || ' ' || app_id AS part FROM scopes",
+    def held_texts(self) -> tuple[str, ...]:
+        return (
+            *HELD,
             "SELECT term AS part FROM vocabulary",
             "SELECT sql AS part FROM sqlite_schema WHERE sql IS NOT NULL",
-            "SELECT name AS part FROM models",
-            "SELECT id || ' ' || verb || ' ' || system || ' ' || model || ' ' || params AS part FROM operations",
-            "SELECT reason || before || after || verb AS part FROM journal",
-            "SELECT operation || ' ' || model || ' ' || prompt || ' ' || problem AS part FROM calls",
-            "SELECT operation || ' ' || reason || ' ' || text || ' ' || model || ' ' || prompt AS part FROM rejected",
-            "SELECT key || ' ' || model || ' ' || text || ' ' || tokens AS part FROM replies",
-            "SELECT name || ' ' || holder || ' ' || token || ' ' || machine AS part FROM leases",
-            "SELECT user_id || ' ' || agent_id || ' ' || run_id || ' ' || app_id AS part FROM leases",
-            "SELECT id || ' ' || name || ' ' || scopes || ' ' || verbs AS part FROM keys",
-            "SELECT id || ' ' || text || ' ' || item || ' ' || reason AS part FROM held",
         )
-        return any(
-            self.read(f"SELECT EXISTS (SELECT 1 FROM ({text}) WHERE instr(lower(part), lower(?)) > 0)", [piece])[0][0]
-            for text in texts
-        )
-
-    def owner(self, id: str) -> Scope | None:
-        rows = self.read(
-            "SELECT s.user_id, s.agent_id, s.run_id, s.app_id FROM engrams e JOIN scopes s ON s.n = e.scope "
-            "WHERE e.id = ?",
-            [id],
-        )
-        return scope_of(rows[0]) if rows else None
-
-    def decode(self, blobs: Sequence[bytes], model: Model) -> NDArray[np.float32]:
-        """Kept vectors -> (n, dim) float32."""
-        return decode(blobs, model.dim, model.dtype)
-
-    def model(self) -> Model | None:
-        """The embedder whose vectors are searched; None before the first."""
-        sql = "SELECT n, name, dim, dtype FROM models WHERE current = 1"
-        rows = self.unless_written("model", lambda: self.read(sql, []))
-        return Model(*rows[0]) if rows else None
-
-    def current_model(self) -> Model | None:
-        """As `model`; ModelMismatchError if another process has changed it since this one named its embedder."""
-        model = self.model()
-        if model is not None and self._named is not None and self._named != (model.name, model.dim):
-            raise reindex.mismatch(self.path, model, *self._named)
-        return model
-
-    def scopes(self) -> list[tuple[Scope, int]]:
-        rows = self.read(
-            "SELECT user_id, agent_id, run_id, app_id, (SELECT count(*) FROM engrams e WHERE e.scope = s.n) "
-            "FROM scopes s ORDER BY 1, 2, 3, 4",
-            [],
-        )
-        return [(scope_of(row[:4]), row[4]) for row in rows]
 
     def files(self) -> list[Path]:
         """Every file of this store that there is: the database, its log, its sidecars."""
@@ -227,110 +125,35 @@ class SqliteStore(Store):
             found.append(f"{counts[0]} records but {counts[2]} vectors; run: slowwave rebuild")
         if counts[3]:
             found.append(f"{counts[3]} sources name records that are not there")
-        if erasure.is_open(self._connections):
+        if erasure.is_open(self.connections):
             found.append("an erasure is not finished; end other processes that use the file, and open it for writing")
         return found
 
-    def close(self) -> None:
-        self._cache.fold()
-        self._cache.clear()
-        self._connections.close()
+    def index_words(self, session: Session, scope: Scope, place: int, n: int, words: str, anew: bool = False) -> None:
+        if anew:
+            session.execute("DELETE FROM words WHERE rowid = ?", (n,))
+        session.execute(
+            "INSERT INTO words (rowid, scope, body) VALUES (?, ?, ?)", (n, " ".join(scope_tokens(scope)), words)
+        )
 
-    # -- writing
+    def erase_words(self, session: Session) -> int:
+        gone = session.execute(f"DELETE FROM words WHERE rowid IN {erasure.DOOMED}").rowcount
+        # Deleted words leave marks in the full-text index until its parts are merged: merge them now.
+        session.execute("INSERT INTO words (words) VALUES ('optimize')")
+        return gone
 
-    def apply(self, operation: Operation, changes: Sequence[Change], index: Mapping[str, Index]) -> Applied:
-        writer = Writer(self, operation, index)
-        with self._connections.write() as connection:
-            writer.run(connection, changes)
-        return Applied(writer.op_id, writer.added, tuple(writer.done), tuple(writer.refused))
+    def begin_rebuild(self, session: Session) -> None:
+        session.execute("INSERT INTO words (words) VALUES ('rebuild')")
 
-    def restore(
-        self,
-        scope: Scope,
-        records: Sequence[Kept],
-        links: Sequence[Link],
-        operations: Sequence[Past],
-        bookmarks: Sequence[Bookmark],
-        index: Mapping[str, Index],
-        so_far: Restored,
-    ) -> None:
-        restorer = Restorer(self, scope, index, so_far)
-        with self._connections.write() as connection:
-            restorer.restore(connection, records, links, operations, bookmarks)
+    def end_rebuild(self, session: Session) -> None:
+        session.execute("DELETE FROM words WHERE rowid NOT IN (SELECT n FROM engrams)")
+        session.execute("INSERT INTO words (words) VALUES ('optimize')")
 
-    def touch(self, uses: Mapping[str, tuple[datetime, float, datetime | None]]) -> None:
-        rows = [
-            (to_micros(moment), half_life_days, None if due is None else to_micros(due), id_)
-            for id_, (moment, half_life_days, due) in uses.items()
-        ]
-        with self._connections.write() as connection:
-            connection.executemany(
-                "UPDATE engrams SET used = ?, strength = 1.0, half_life_days = ?, due = ? WHERE id = ?", rows
-            )
+    def compact(self) -> str:
+        return sqlite_erasure.compact(self.connections)
 
-    def set_model(self, name: str, dim: int) -> None:
-        reindex.set_model(self._connections, self.model(), name, dim, self.vector_dtype, self.path)
-        self._named = (name, dim)
-
-    def reembed(
-        self, name: str, dim: int, embed: Callable[[Sequence[Engram]], NDArray[np.float32]], batch: int = 256
-    ) -> Iterator[tuple[int, int]]:
-        yield from reindex.reembed(self._connections, name, dim, self.vector_dtype, embed, batch)
-        self._named = (name, dim)
-        self._cache.clear()
+    def drop_indexes(self) -> None:
         drop_all(self.path)
-
-    def rebuild(
-        self, index: Callable[[Sequence[Engram]], Sequence[Index]], batch: int = 256
-    ) -> Iterator[tuple[int, int]]:
-        yield from reindex.rebuild(self._connections, self.current_model, index, batch)
-        self._cache.clear()
-        drop_all(self.path)
-
-    def build_ann(self, scope: Scope, progress: Callable[[int, int], None] | None = None) -> str:
-        return self._cache.sidecars.build(scope, progress)
-
-    def ann_scopes(self) -> list[Scope]:
-        return self._cache.sidecars.scopes()
-
-    def note_sidecar(self, key: str, text: str, epoch: str) -> bool:
-        """Say of an index file what is in it; False if rows went since it was begun, so that it must not serve."""
-        with self._connections.write() as connection:
-            held = connection.execute("SELECT ifnull((SELECT value FROM meta WHERE key = 'epoch'), '')").fetchone()[0]
-            if held == epoch:
-                connection.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, text))
-        return bool(held == epoch)
-
-    def erase(self, scope: Scope, ids: Sequence[str]) -> Erased:
-        self._cache.clear()
-        return erasure.erase(self._connections, self.view(scope), ids)
-
-    def replies(self, scope: Scope) -> SqliteReplies:
-        return SqliteReplies(self._connections, scope)
-
-    def take_lease(self, scope: Scope, name: str, holder: str, seconds: float) -> Lease | None:
-        return sqlite_leases.take(self._connections, scope, name, holder, seconds)
-
-    def held_lease(self, scope: Scope, name: str) -> Lease | None:
-        return sqlite_leases.held(self._connections, scope, name)
-
-    def renew_lease(self, lease: Lease, seconds: float) -> Lease | None:
-        return sqlite_leases.renew(self._connections, lease, seconds)
-
-    def release_lease(self, lease: Lease) -> None:
-        sqlite_leases.release(self._connections, lease)
-
-    def put_key(self, key: Key) -> None:
-        sqlite_serving.put_key(self._connections, key)
-
-    def all_keys(self) -> list[Key]:
-        return sqlite_serving.keys(self._connections)
-
-    def note_usage(self, used: Sequence[Usage]) -> None:
-        sqlite_serving.note_usage(self._connections, used)
-
-    def usage(self, since: str) -> list[Usage]:
-        return sqlite_serving.usage(self._connections, since)
 
     def scan(self, needles: Sequence[bytes]) -> dict[str, list[str]]:
-        return erasure.scan(self.files(), needles)
+        return sqlite_erasure.scan(self.files(), needles)

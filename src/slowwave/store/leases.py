@@ -1,10 +1,8 @@
-"""Leases in a SQLite file: who may work on a scope alone, told by the machine's clock, which all processes share."""
+"""Leases: who may work on a scope alone, told by the one clock that all who use the store share."""
 
 from __future__ import annotations
 
 import os
-import sqlite3
-import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -12,19 +10,14 @@ from slowwave.errors import InputError
 from slowwave.records import SCOPE_FIELDS, Scope
 from slowwave.store.base import Lease
 from slowwave.store.clock import from_micros
-from slowwave.store.connection import Connections
 from slowwave.store.ids import new_id
 from slowwave.store.processes import lives, machine
-from slowwave.store.sqlite_rows import scope_of
+from slowwave.store.rows import scope_of
+from slowwave.store.sql import Connections, Session
 
 COLUMNS = f"{', '.join(SCOPE_FIELDS)}, name, holder, token, taken, expires, machine, process"
 OVERLAPS = " AND ".join(f"({name} = '' OR ? = '' OR {name} = ?)" for name in SCOPE_FIELDS)
 MOST_SECONDS = 7 * 86_400.0
-
-
-def now() -> int:
-    """Microseconds since 1970."""
-    return time.time_ns() // 1000
 
 
 def take(connections: Connections, scope: Scope, name: str, holder: str, seconds: float) -> Lease | None:
@@ -33,9 +26,9 @@ def take(connections: Connections, scope: Scope, name: str, holder: str, seconds
     if held(connections, scope, name) is not None:  # whoever waits for it does not disturb the writers
         return None
     with connections.note() as connection:
-        if _held(_run(connection), scope, name) is not None:
+        if _held(_run(connection), connections.now(), scope, name) is not None:
             return None
-        moment, fields = now(), _fields(scope)
+        moment, fields = connections.now(), _fields(scope)
         connection.execute(f"DELETE FROM leases WHERE name = ? AND {OVERLAPS}", (name, *_twice(fields)))
         row = (*fields, name, holder, new_id(), moment, moment + length, machine(), os.getpid())
         connection.execute(f"INSERT INTO leases ({COLUMNS}) VALUES ({', '.join('?' * len(row))})", row)
@@ -44,7 +37,7 @@ def take(connections: Connections, scope: Scope, name: str, holder: str, seconds
 
 def held(connections: Connections, scope: Scope, name: str) -> Lease | None:
     """See `Store.held_lease`."""
-    return _held(connections.fetch, scope, name)
+    return _held(connections.fetch, connections.now(), scope, name)
 
 
 def renew(connections: Connections, lease: Lease, seconds: float) -> Lease | None:
@@ -52,7 +45,8 @@ def renew(connections: Connections, lease: Lease, seconds: float) -> Lease | Non
     length = _micros(seconds)
     with connections.note() as connection:
         row = connection.execute(
-            f"UPDATE leases SET expires = ? WHERE token = ? RETURNING {COLUMNS}", (now() + length, lease.token)
+            f"UPDATE leases SET expires = ? WHERE token = ? RETURNING {COLUMNS}",
+            (connections.now() + length, lease.token),
         ).fetchone()
     return None if row is None else _lease(row)
 
@@ -63,15 +57,15 @@ def release(connections: Connections, lease: Lease) -> None:
         end(connection, lease)
 
 
-def end(connection: sqlite3.Connection, lease: Lease) -> bool:
+def end(connection: Session, lease: Lease) -> bool:
     """Give a lease back within a transaction; False if it was lost."""
     return connection.execute("DELETE FROM leases WHERE token = ?", (lease.token,)).rowcount > 0
 
 
-def _held(run: Callable[[str, Sequence[Any]], list[Any]], scope: Scope, name: str) -> Lease | None:
+def _held(run: Callable[[str, Sequence[Any]], list[Any]], moment: int, scope: Scope, name: str) -> Lease | None:
     rows = run(
         f"SELECT {COLUMNS} FROM leases WHERE name = ? AND expires > ? AND {OVERLAPS} ORDER BY expires DESC",
-        (name, now(), *_twice(_fields(scope))),
+        (name, moment, *_twice(_fields(scope))),
     )
     return next((_lease(row) for row in rows if not _dead(*row[-2:])), None)
 
@@ -80,7 +74,7 @@ def _dead(where: str, process: int) -> bool:
     return bool(where) and where == machine() and not lives(process)
 
 
-def _run(connection: sqlite3.Connection) -> Callable[[str, Sequence[Any]], list[Any]]:
+def _run(connection: Session) -> Callable[[str, Sequence[Any]], list[Any]]:
     return lambda sql, values: connection.execute(sql, values).fetchall()
 
 

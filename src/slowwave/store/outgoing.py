@@ -1,4 +1,4 @@
-"""Records on their way out of a SQLite file, whole: what `View.kept`, `past` and `bookmarks` read."""
+"""Records on their way out of a store, whole: what `View.kept`, `past` and `bookmarks` read."""
 
 from __future__ import annotations
 
@@ -8,27 +8,27 @@ from typing import TYPE_CHECKING, Any
 
 from slowwave.store.base import Bookmark, Entry, Kept, Operation, Past, Want
 from slowwave.store.clock import from_micros
-from slowwave.store.sqlite_rows import TABLES, scope_of, scope_sql, unpack_fields, unpack_links
+from slowwave.store.rows import TABLES, scope_of, scope_sql, unpack_fields, unpack_links
 
 if TYPE_CHECKING:
-    from slowwave.store.sqlite_view import SqliteView
+    from slowwave.store.view import SqlView
 
 EVERY = 1_000_000  # calls of one operation at most
 
 
-def kept(view: SqliteView, n: int, limit: int) -> list[tuple[int, Kept]]:
+def kept(view: SqlView, n: int, limit: int) -> list[tuple[int, Kept]]:
     """See `View.kept`."""
     found = view.after(n, limit, Want(retired=True))
     contents = dict(
         view.store.read(
-            "SELECT n, content FROM engrams WHERE n IN (SELECT value FROM json_each(?))",
-            [json.dumps([number for number, _ in found])],
+            f"SELECT n, content FROM engrams WHERE {view.dialect.among('n')}",
+            [view.dialect.listed(number for number, _ in found)],
         )
     )
     return [(number, Kept(engram, contents[number])) for number, engram in found]
 
 
-def past(view: SqliteView, n: int, limit: int) -> list[tuple[int, Past]]:
+def past(view: SqlView, n: int, limit: int) -> list[tuple[int, Past]]:
     """See `View.past`."""
     seen, values = scope_sql(view.scope)
     rows = view.store.read(
@@ -43,8 +43,8 @@ def past(view: SqliteView, n: int, limit: int) -> list[tuple[int, Past]]:
     chosen = {row[0]: row for row in rows}
     for op, *line in view.store.read(
         f"SELECT j.op, j.verb, e.id, j.reason, j.sources, j.before, j.after, j.links, j.unlinks FROM {TABLES} "
-        f"JOIN journal j ON j.engram = e.n WHERE {seen} AND j.op IN (SELECT value FROM json_each(?)) ORDER BY j.n",
-        [*values, json.dumps(list(chosen))],
+        f"JOIN journal j ON j.engram = e.n WHERE {seen} AND {view.dialect.among('j.op')} ORDER BY j.n",
+        [*values, view.dialect.listed(chosen)],
     ):
         lines.setdefault(op, []).append(_entry(chosen[op], line))
     return [(row[0], _past(view, row, lines.get(row[0], []))) for row in rows]
@@ -60,7 +60,7 @@ def _entry(op: Sequence[Any], line: Sequence[Any]) -> Entry:
     )  # fmt: skip
 
 
-def _past(view: SqliteView, row: Sequence[Any], entries: Sequence[Entry]) -> Past:
+def _past(view: SqlView, row: Sequence[Any], entries: Sequence[Entry]) -> Past:
     scope, params = scope_of(row[8:12]), json.loads(row[5])
     if not view.scope.covers(scope):  # what was said to an operation on more than this scope is not this scope's
         scope, params = view.scope, {name: params[name] for name in ("op",) if name in params}
@@ -72,7 +72,7 @@ def _past(view: SqliteView, row: Sequence[Any], entries: Sequence[Entry]) -> Pas
     return Past(operation, row[7], tuple(entries))
 
 
-def bookmarks(view: SqliteView) -> list[Bookmark]:
+def bookmarks(view: SqlView) -> list[Bookmark]:
     """See `View.bookmarks`."""
     seen, values = scope_sql(view.scope)
     out = []

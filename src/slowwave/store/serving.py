@@ -1,9 +1,8 @@
-"""Keys, their use, and what is held apart, in a SQLite file."""
+"""Keys, their use, and what is held apart."""
 
 from __future__ import annotations
 
 import json
-import sqlite3
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any
@@ -12,8 +11,8 @@ from slowwave.errors import ConflictError
 from slowwave.records import Scope
 from slowwave.store.base import Held, Key, Operation, Usage
 from slowwave.store.clock import from_micros, to_micros
-from slowwave.store.connection import Connections
-from slowwave.store.sqlite_rows import pack, scope_of, scope_sql
+from slowwave.store.rows import pack, scope_of, scope_sql
+from slowwave.store.sql import Connections, Dialect, Session
 
 HELD = "h.id, h.text, h.item, h.reason, h.recorded, h.decided, h.decision, s.user_id, s.agent_id, s.run_id, s.app_id"
 
@@ -24,7 +23,8 @@ def put_key(connections: Connections, key: Key) -> None:
     with connections.write() as connection:
         connection.execute(
             "INSERT INTO keys (id, name, hash, scopes, verbs, limits, created, expires, revoked) "
-            "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET name = excluded.name, "
+            "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) "
+            f"ON CONFLICT ({connections.dialect.own}id) DO UPDATE SET name = excluded.name, "
             "hash = excluded.hash, scopes = excluded.scopes, verbs = excluded.verbs, limits = excluded.limits, "
             "created = excluded.created, expires = excluded.expires, revoked = excluded.revoked",
             (key.id, key.name, key.hash, scopes, pack(key.verbs), pack(dict(key.limits)), to_micros(key.created),
@@ -48,7 +48,9 @@ def note_usage(connections: Connections, used: Sequence[Usage]) -> None:
     """See `Store.note_usage`."""
     with connections.note() as connection:
         connection.executemany(
-            "INSERT INTO usage VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET amount = amount + excluded.amount",
+            "INSERT INTO usage (key, day, what, amount) VALUES (?, ?, ?, ?) "
+            f"ON CONFLICT ({connections.dialect.own}key, day, what) "
+            "DO UPDATE SET amount = usage.amount + excluded.amount",
             [tuple(one) for one in used],
         )
 
@@ -60,14 +62,22 @@ def usage(connections: Connections, since: str) -> list[Usage]:
 
 
 def held(
-    read: Callable[[str, Sequence[Any]], list[Any]], scope: Scope, limit: int, ids: Sequence[str] | None, decided: bool
+    read: Callable[[str, Sequence[Any]], list[Any]],
+    dialect: Dialect,
+    scope: Scope,
+    limit: int,
+    ids: Sequence[str] | None,
+    decided: bool,
 ) -> list[Held]:
     """See `View.held`."""
     seen, values = scope_sql(scope)
+    if not decided:
+        seen += " AND h.decided IS NULL"
+    if ids is not None:
+        seen, values = f"{seen} AND {dialect.among('h.id')}", [*values, dialect.listed(ids)]
     rows = read(
-        f"SELECT {HELD} FROM held h JOIN scopes s ON s.n = h.scope WHERE {seen} AND (? OR h.decided IS NULL) "
-        "AND (? IS NULL OR h.id IN (SELECT value FROM json_each(?))) ORDER BY h.n DESC LIMIT ?",
-        [*values, decided, *2 * [None if ids is None else json.dumps(list(ids))], limit],
+        f"SELECT {HELD} FROM held h JOIN scopes s ON s.n = h.scope WHERE {seen} ORDER BY h.n DESC LIMIT ?",
+        [*values, limit],
     )
     return [
         Held(id_, scope_of(fields), text, json.loads(item), reason, from_micros(recorded), _moment(when), decision)
@@ -75,17 +85,17 @@ def held(
     ]
 
 
-def hold(connection: sqlite3.Connection, one: Held, scope: int) -> None:
+def hold(connection: Session, one: Held, scope: int) -> None:
     """Keep one thing apart, within a transaction. One with its id stays as it is."""
     connection.execute(
-        "INSERT OR IGNORE INTO held (id, scope, text, item, reason, recorded, decided, decision) "
-        "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        "INSERT INTO held (id, scope, text, item, reason, recorded, decided, decision) "
+        "VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
         (one.id, scope, one.text, pack(dict(one.item)), one.reason, to_micros(one.recorded), _micros(one.decided),
          one.decision),
     )  # fmt: skip
 
 
-def settle(connection: sqlite3.Connection, operation: Operation) -> None:
+def settle(connection: Session, operation: Operation) -> None:
     """Write down what was decided, within a transaction. ConflictError for what cannot be decided (any more)."""
     seen, values = scope_sql(operation.scope)
     for id_, decision in operation.settled.items():
@@ -98,13 +108,12 @@ def settle(connection: sqlite3.Connection, operation: Operation) -> None:
             raise ConflictError(f"{id_:.60} is not held in {operation.scope}, or was decided already; nothing was done")
 
 
-def erase_held(connection: sqlite3.Connection, scope: Scope, ids: Sequence[str]) -> int:
+def erase_held(connection: Session, dialect: Dialect, scope: Scope, ids: Sequence[str]) -> int:
     """Remove what is held under these ids, within a transaction; how many."""
     seen, values = scope_sql(scope)
     return connection.execute(
-        "DELETE FROM held WHERE id IN (SELECT value FROM json_each(?)) "
-        f"AND scope IN (SELECT s.n FROM scopes s WHERE {seen})",
-        (json.dumps(list(ids)), *values),
+        f"DELETE FROM held WHERE {dialect.among('id')} AND scope IN (SELECT s.n FROM scopes s WHERE {seen})",
+        (dialect.listed(ids), *values),
     ).rowcount
 
 

@@ -1,4 +1,4 @@
-"""Engrams to rows of SQLite and back."""
+"""Engrams to rows of a database and back."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from slowwave.records import SCOPE_FIELDS, Engram, Link, Scope
 from slowwave.store.base import Want
 from slowwave.store.clock import from_micros, to_micros, zone_name
 from slowwave.store.filters import matches
+from slowwave.store.sql import Dialect
 from slowwave.store.sql_filters import compile_filter
 
 COLUMNS = (
@@ -29,19 +30,19 @@ def scope_sql(scope: Scope) -> tuple[str, list[Any]]:
     return " AND ".join(f"s.{name} = ?" for name in named), list(named.values())
 
 
-def want_sql(want: Want, changed: Collection[int] = (), holding: Sequence[int] = ()) -> tuple[str, list[Any]]:
+def want_sql(
+    want: Want, dialect: Dialect, changed: Collection[int] = (), holding: Sequence[int] = ()
+) -> tuple[str, list[Any]]:
     """The condition of a Want over `engrams e` and `scopes s`.
 
     changed  row numbers that were changed after `want.as_of`: their columns say nothing about that moment
     holding  those of them that were wanted as they were then
     """
-    sql, values = _want_sql(want)
+    sql, values = _want_sql(want, dialect)
     if not changed:
         return sql, values
-    return (
-        "(e.n IN (SELECT value FROM json_each(?)) OR (e.n NOT IN (SELECT value FROM json_each(?)) AND " + sql + "))",
-        [json.dumps(list(holding)), json.dumps(list(changed)), *values],
-    )
+    among = dialect.among("e.n")
+    return f"({among} OR (NOT {among} AND {sql}))", [dialect.listed(holding), dialect.listed(changed), *values]
 
 
 def wanted(engram: Engram, want: Want) -> bool:
@@ -55,7 +56,7 @@ def wanted(engram: Engram, want: Want) -> bool:
     )
 
 
-def _want_sql(want: Want) -> tuple[str, list[Any]]:
+def _want_sql(want: Want, dialect: Dialect) -> tuple[str, list[Any]]:
     parts: list[str] = []
     values: list[Any] = []
     until = "e.until"
@@ -74,13 +75,13 @@ def _want_sql(want: Want) -> tuple[str, list[Any]]:
         parts.append(f"e.at <= ? AND ({until} IS NULL OR {until} > ?)")
         values += [moment, moment]
     if want.kinds is not None:
-        parts.append(f"e.kind IN ({', '.join('?' * len(want.kinds))})" if want.kinds else "0")
+        parts.append(f"e.kind IN ({', '.join('?' * len(want.kinds))})" if want.kinds else "FALSE")
         values += want.kinds
     if want.where is not None:
-        sql, more = compile_filter(want.where, until)
+        sql, more = compile_filter(want.where, dialect, until)
         parts.append(sql)
         values += more
-    return " AND ".join(parts) or "1", values
+    return " AND ".join(parts) or "TRUE", values
 
 
 def scope_of(values: Sequence[str]) -> Scope:
@@ -91,7 +92,7 @@ def scope_of(values: Sequence[str]) -> Scope:
 def scope_number(run: Callable[[str, Sequence[Any]], Any], scope: Scope) -> int:
     """The row number of a scope, which is entered if it is new; `run` executes a statement within a transaction."""
     values = [getattr(scope, name) or "" for name in SCOPE_FIELDS]
-    run("INSERT OR IGNORE INTO scopes (user_id, agent_id, run_id, app_id) VALUES (?, ?, ?, ?)", values)
+    run("INSERT INTO scopes (user_id, agent_id, run_id, app_id) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING", values)
     found = run("SELECT n FROM scopes WHERE user_id = ? AND agent_id = ? AND run_id = ? AND app_id = ?", values)
     return int(found.fetchone()[0])
 
@@ -170,17 +171,23 @@ def unpack_links(text: str) -> tuple[Link, ...]:
 
 
 def fetch_sources(
-    read: Callable[[str, Sequence[Any]], list[Any]], ns: Sequence[int], table: str = "sources", of: str = "engram"
+    read: Callable[[str, Sequence[Any]], list[Any]],
+    dialect: Dialect,
+    ns: Sequence[int],
+    table: str = "sources",
+    of: str = "engram",
 ) -> dict[int, list[str]]:
     """Row number -> ids of its sources, in their order.
 
     table, of  where they are kept, and the column of the row number
     """
     out: dict[int, list[str]] = {}
+    if not ns:
+        return out
     for n, source in read(
         f"SELECT t.{of}, x.id FROM {table} t JOIN engrams x ON x.n = t.source "
-        f"WHERE t.{of} IN (SELECT value FROM json_each(?)) ORDER BY t.{of}, t.place",
-        [json.dumps(list(ns))],
+        f"WHERE {dialect.among(f't.{of}')} ORDER BY t.{of}, t.place",
+        [dialect.listed(ns)],
     ):
         out.setdefault(n, []).append(source)
     return out

@@ -1,9 +1,8 @@
-"""Writing to SQLite: one transaction's changes, each with its line in the journal."""
+"""Writing to a database: one transaction's changes, each with its line in the journal."""
 
 from __future__ import annotations
 
 import json
-import sqlite3
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -13,16 +12,15 @@ import numpy as np
 
 from slowwave.errors import ConflictError, InputError, ScopeError
 from slowwave.records import Call, Change, Engram, Link, Rejected, Scope
-from slowwave.store import sqlite_leases, sqlite_serving
+from slowwave.store import leases, serving
 from slowwave.store.base import Index, Operation
-from slowwave.store.cache import Model
 from slowwave.store.clock import to_micros, zone_name
-from slowwave.store.sqlite_rows import TABLES, TIME_FIELDS, pack, pack_fields, pack_links, scope_number, scope_sql
-from slowwave.store.sqlite_view import scope_tokens
+from slowwave.store.rows import TABLES, TIME_FIELDS, pack, pack_fields, pack_links, scope_number, scope_sql
+from slowwave.store.sql import Model, Session
 from slowwave.store.vectors import encode
 
 if TYPE_CHECKING:
-    from slowwave.store.sqlite import SqliteStore
+    from slowwave.store.sql_store import SqlStore
 
 SETTABLE = ("until", "closed", "retired", "retired_why", "strength", "due", "attrs")
 FADING = ("strength", "due")  # also set by uses, outside the journal
@@ -31,7 +29,7 @@ FADING = ("strength", "due")  # also set by uses, outside the journal
 class Writer:
     """One transaction's work: the operation's row, then each change with its line in the journal."""
 
-    def __init__(self, store: SqliteStore, operation: Operation, index: Mapping[str, Index]) -> None:
+    def __init__(self, store: SqlStore, operation: Operation, index: Mapping[str, Index]) -> None:
         self.store = store
         self.operation = operation
         self.index = index
@@ -39,6 +37,7 @@ class Writer:
         self.done: list[Change] = []
         self.refused: list[tuple[Change, str]] = []
         self.op_id: str | None = None
+        self.inserted: list[tuple[str, int]] = []  # the records that are new, with their row numbers
         self._op = 0
         self._model: Model | None = None
         self._blobs: dict[str, bytes] | None = None
@@ -47,9 +46,9 @@ class Writer:
         self._numbers: dict[str, int] = {}
         self._seen, self._seen_values = scope_sql(operation.scope)
 
-    def run(self, connection: sqlite3.Connection, changes: Sequence[Change]) -> None:
+    def run(self, connection: Session, changes: Sequence[Change]) -> None:
         """Apply them in order; what is set aside is in `refused`."""
-        self.sql, self._many = connection.execute, connection.executemany
+        self.session, self.sql, self._many = connection, connection.execute, connection.executemany
         self._model = self.store.current_model()  # within the transaction: another process may have changed it
         self._end_lease(connection)
         for given in changes:
@@ -69,7 +68,8 @@ class Writer:
         o = self.operation
         if o.cursor is not None:
             self.sql(
-                "INSERT OR REPLACE INTO cursors VALUES (?, ?, ?, ?)",
+                "INSERT INTO cursors (scope, system, last, state) VALUES (?, ?, ?, ?) "
+                "ON CONFLICT (scope, system) DO UPDATE SET last = excluded.last, state = excluded.state",
                 (self._scope_number(o.scope), o.system, o.cursor.last, self._with_kept_ids(pack(dict(o.cursor.state)))),
             )
         if o.undoes is not None:
@@ -78,20 +78,21 @@ class Writer:
             self.sql("UPDATE operations SET undone_by = ? WHERE id = ?", (self.op_id, o.undoes))
         self._note(changes)
         self._hold(connection)
+        self.store.end_write(connection, self)
 
-    def _hold(self, connection: sqlite3.Connection) -> None:
+    def _hold(self, connection: Session) -> None:
         """What is kept apart, and what was decided of it."""
         o = self.operation
         for one in o.held:
-            sqlite_serving.hold(connection, one, self._scope_number(one.scope))
-        sqlite_serving.settle(connection, o)
+            serving.hold(connection, one, self._scope_number(one.scope))
+        serving.settle(connection, o)
         if o.held or o.settled or o.noted:
             connection.execute("UPDATE operations SET noted = 1 WHERE n = ?", (self._operation(),))
 
-    def _end_lease(self, connection: sqlite3.Connection) -> None:
+    def _end_lease(self, connection: Session) -> None:
         """What was made under a lease counts only if nobody took it over meanwhile."""
         o = self.operation
-        if o.lease is not None and not sqlite_leases.end(connection, o.lease):
+        if o.lease is not None and not leases.end(connection, o.lease):
             raise ConflictError(
                 f"the {o.verb} of {o.scope} lost its lease (it stood still for too long, or its records were erased), "
                 "and nothing was written; begin it again"
@@ -125,18 +126,25 @@ class Writer:
 
     def _write_calls(self, op: int, calls: Sequence[Call]) -> None:
         rows = [
-            (op, place, c.operation, c.model, c.prompt, c.tokens_in, c.tokens_out, c.seconds, c.cached, c.problem)
+            (
+                op, place, c.operation, c.model, c.prompt, c.tokens_in, c.tokens_out, float(c.seconds), int(c.cached),
+                c.problem,
+            )
             for place, c in enumerate(calls)
-        ]
-        self._many("INSERT INTO calls VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
+        ]  # fmt: skip
+        self._many(
+            "INSERT INTO calls (op, place, operation, model, prompt, tokens_in, tokens_out, seconds, cached, problem) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            rows,
+        )
 
     def _write_rejected(self, op: int, one: Rejected, sources: Sequence[int]) -> None:
         n = self.sql(
-            "INSERT INTO rejected (op, operation, reason, text, model, prompt) VALUES (?, ?, ?, ?, ?, ?)",
+            "INSERT INTO rejected (op, operation, reason, text, model, prompt) VALUES (?, ?, ?, ?, ?, ?) RETURNING n",
             (op, one.operation, one.reason, one.text, one.model, one.prompt),
-        ).lastrowid
+        ).fetchone()[0]
         rows = [(n, source, place) for place, source in enumerate(sources)]
-        self._many("INSERT INTO rejected_sources VALUES (?, ?, ?)", rows)
+        self._many("INSERT INTO rejected_sources (rejected, source, place) VALUES (?, ?, ?)", rows)
 
     def _renamed(self, change: Change) -> Change:
         """The change in terms of the ids that were kept: what an earlier one would have added may have been there."""
@@ -225,7 +233,7 @@ class Writer:
         self.added[engram.id] = engram.id
         self._numbers[engram.id] = n
         for place, source in enumerate(dict.fromkeys(sources)):
-            self.sql("INSERT INTO sources VALUES (?, ?, ?)", (n, source, place))
+            self.sql("INSERT INTO sources (engram, source, place) VALUES (?, ?, ?)", (n, source, place))
         self._index(engram, index, n, scope)
         self._tie(change, n, {})
         return None
@@ -262,23 +270,29 @@ class Writer:
         }
         marks = ", ".join("?" * len(values))
         try:
-            cursor = self.sql(f"INSERT INTO engrams ({', '.join(values)}) VALUES ({marks})", list(values.values()))
-        except sqlite3.IntegrityError as error:
+            made = self.sql(
+                f"INSERT INTO engrams ({', '.join(values)}) VALUES ({marks}) RETURNING n", list(values.values())
+            )
+            n = int(made.fetchone()[0])
+        except self.store.connections.dialect.clashes as error:
             raise ConflictError(f"{engram.id} is the id of another record already; give this one a new id") from error
-        assert cursor.lastrowid is not None
-        return cursor.lastrowid
+        self.inserted.append((engram.id, n))
+        return n
 
     def _index(self, engram: Engram, index: Index, n: int, scope: int) -> None:
-        self.sql(
-            "INSERT INTO words (rowid, scope, body) VALUES (?, ?, ?)",
-            (n, " ".join(scope_tokens(engram.scope)), index.words),
-        )
+        self.store.index_words(self.session, engram.scope, scope, n, index.words)
         if engram.speaker:
-            self.sql("INSERT OR IGNORE INTO speakers VALUES (?, ?)", (scope, engram.speaker))
+            self.sql("INSERT INTO speakers (scope, name) VALUES (?, ?) ON CONFLICT DO NOTHING", (scope, engram.speaker))
         if self._model is not None and (blob := self._blob(engram.id)) is not None:
-            self.sql("INSERT INTO vectors VALUES (?, ?, ?, ?)", (self._model.n, scope, n, blob))
+            self.sql(
+                "INSERT INTO vectors (model, scope, engram, vector) VALUES (?, ?, ?, ?)",
+                (self._model.n, scope, n, blob),
+            )
         for start, stop in index.times:
-            self.sql("INSERT OR IGNORE INTO times VALUES (?, ?, ?, ?)", (scope, start, stop, n))
+            self.sql(
+                "INSERT INTO times (scope, start, stop, engram) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING",
+                (scope, start, stop, n),
+            )
 
     def _blob(self, id_: str) -> bytes | None:
         """A vector as it is kept; all of the transaction's are made at once."""
@@ -310,7 +324,8 @@ class Writer:
             if (
                 pair is not None
                 and self.sql(
-                    "INSERT OR IGNORE INTO links VALUES (?, ?, ?, ?)", (pair[0], link.relation, pair[1], link.weight)
+                    "INSERT INTO links (source, relation, target, weight) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING",
+                    (pair[0], link.relation, pair[1], float(link.weight)),
                 ).rowcount
             ):
                 made.append(link)
@@ -340,7 +355,7 @@ class Writer:
             o = self.operation
             cursor = self.sql(
                 "INSERT INTO operations (id, scope, verb, system, model, params, recorded) "
-                "VALUES (?, ?, ?, ?, ?, ?, ?)",
+                "VALUES (?, ?, ?, ?, ?, ?, ?) RETURNING n",
                 [
                     o.id,
                     self._scope_number(o.scope),
@@ -351,11 +366,12 @@ class Writer:
                     to_micros(o.recorded),
                 ],
             )
-            self._op, self.op_id = int(cursor.lastrowid or 0), o.id
+            self._op, self.op_id = int(cursor.fetchone()[0]), o.id
         return self._op
 
     def _fields(self, n: int, names: Sequence[str]) -> dict[str, Any]:
-        row = self.sql(f"SELECT {', '.join(names)}, until_zone FROM engrams WHERE n = ?", (n,)).fetchone()
+        locked = self.store.connections.dialect.locked()
+        row = self.sql(f"SELECT {', '.join(names)}, until_zone FROM engrams WHERE n = ?{locked}", (n,)).fetchone()
         out: dict[str, Any] = {}
         for name, value in zip(names, row, strict=False):
             if name == "attrs":
@@ -399,7 +415,7 @@ class Writer:
         """[row number, turns so far]; the count is written back at the end of the transaction."""
         key = (scope, name)
         if key not in self._sessions:
-            self.sql("INSERT OR IGNORE INTO sessions (scope, name, turns) VALUES (?, ?, 0)", key)
+            self.sql("INSERT INTO sessions (scope, name, turns) VALUES (?, ?, 0) ON CONFLICT DO NOTHING", key)
             row = self.sql("SELECT n, turns FROM sessions WHERE scope = ? AND name = ?", key).fetchone()
             self._sessions[key] = list(row)
         return self._sessions[key]

@@ -1,27 +1,27 @@
-"""What language models said, kept in a SQLite file until its sources are erased or newer replies take its place."""
+"""What language models said, kept in the store until its sources are erased or newer replies take its place."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from slowwave.records import SCOPE_FIELDS, Scope
 from slowwave.store.base import Replies, Said
-from slowwave.store.connection import Connections
-from slowwave.store.sqlite_rows import TABLES, pack, scope_number, scope_sql
+from slowwave.store.rows import TABLES, pack, scope_number, scope_sql
+from slowwave.store.sql import Connections, Session, get_meta
 
 MOST = 20_000  # replies that one file keeps; the oldest go
-EPOCH = "SELECT ifnull((SELECT value FROM meta WHERE key = 'epoch'), '')"
 EXACT = " AND ".join(f"s.{name} = ?" for name in SCOPE_FIELDS)
 
 
-class SqliteReplies(Replies):
-    """The replies of one scope of a SqliteStore."""
+class SqlReplies(Replies):
+    """The replies of one scope of a SqlStore."""
 
     def __init__(self, connections: Connections, scope: Scope) -> None:
         self.scope = scope
         self._connections = connections
-        self._epoch = connections.fetch(EPOCH)[0][0]
+        self._epoch = get_meta(connections.fetch, "epoch")
         self._seen, self._seen_values = scope_sql(scope)
 
     def get(self, key: str) -> Said | None:
@@ -39,21 +39,30 @@ class SqliteReplies(Replies):
     def put(self, key: str, model: str, said: Said, sources: Sequence[str]) -> None:
         if self._connections.readonly:
             return
-        shown = set(sources)
+        shown, dialect = set(sources), self._connections.dialect
         with self._connections.note() as connection:
             ns = connection.execute(
-                f"SELECT e.n FROM {TABLES} WHERE {self._seen} AND e.id IN (SELECT value FROM json_each(?))",
-                (*self._seen_values, json.dumps(sorted(shown))),
+                f"SELECT e.n FROM {TABLES} WHERE {self._seen} AND {dialect.among('e.id')}",
+                (*self._seen_values, dialect.listed(sorted(shown))),
             ).fetchall()
             loose = not shown or len(ns) < len(shown)
-            if loose and connection.execute(EPOCH).fetchone()[0] != self._epoch:
+            if loose and get_meta(_fetching(connection), "epoch") != self._epoch:
                 return  # what is not there may have been erased a moment ago
             scope = scope_number(connection.execute, self.scope)
             connection.execute("DELETE FROM replies WHERE scope = ? AND key = ?", (scope, key))
             n = connection.execute(
                 "INSERT INTO replies (scope, key, model, text, tokens_in, tokens_out, finish, tokens, loose) "
-                "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                (scope, key, model, said.text, said.tokens_in, said.tokens_out, said.finish, pack(said.tokens), loose),
-            ).lastrowid
-            connection.executemany("INSERT INTO reply_sources VALUES (?, ?)", [(n, source) for (source,) in ns])
-            connection.execute("DELETE FROM replies WHERE n <= ?", ((n or 0) - MOST,))
+                "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING n",
+                (
+                    scope, key, model, said.text, said.tokens_in, said.tokens_out, said.finish, pack(said.tokens),
+                    int(loose),
+                ),
+            ).fetchone()[0]  # fmt: skip
+            connection.executemany(
+                "INSERT INTO reply_sources (reply, source) VALUES (?, ?)", [(n, source) for (source,) in ns]
+            )
+            connection.execute("DELETE FROM replies WHERE n <= ?", (n - MOST,))
+
+
+def _fetching(session: Session) -> Callable[[str, Sequence[Any]], list[Any]]:
+    return lambda sql, values: session.execute(sql, values).fetchall()

