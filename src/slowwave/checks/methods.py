@@ -7,7 +7,7 @@ one.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -107,18 +107,18 @@ def images(periods: int = 3, scenario: str = "domain") -> Stream:
     return permuted(data, periods) if scenario == "domain" else split(data, 2, "class")
 
 
-def made(make: MethodFactory, seed: int = 0, **settings: Any) -> tuple[Learner, Stream]:
+def made(make: MethodFactory, seed: int = 0, beside: Sequence[Method] = (), **settings: Any) -> tuple[Learner, Stream]:
     """A learner with the method, and a stream that it can live on."""
     from slowwave.weights import Classifier, Learner
 
     method = make()
     if method.learns == "language":
         model: nn.Module = tiny_language_model(seed)
-        stream, given = facts(), {"lr": 0.01, "optimiser": "adam", "epochs": 20, "batch": 6}
+        stream, given = facts(each=12), {"lr": 0.05, "optimiser": "adam", "epochs": 8, "batch": 6}
     else:
         model = method.suited(64, 6, seed) or Classifier(64, hidden=(24, 24), classes=6, seed=seed)
         stream, given = images(), {"lr": 0.2, "epochs": 4, "batch": 16}
-    return Learner(model, [method], stream.objective(), seed=seed, **{**given, **settings}), stream
+    return Learner(model, [method, *beside], stream.objective(), seed=seed, **{**given, **settings}), stream
 
 
 def weights_of(learner: Learner) -> Tensor:
@@ -140,7 +140,7 @@ def its_row_in_the_atlas_is_filled(make: MethodFactory) -> None:
 
 
 def it_learns_what_it_is_taught(make: MethodFactory) -> None:
-    learner, stream = made(make, epochs=25)
+    learner, stream = made(make, epochs=60)
     stream = stream.first(1)
     record = learner.learn(stream)
     rose = record.matrix[0][0] - record.before[0]
@@ -188,7 +188,7 @@ def what_is_broken_off_goes_on_to_the_same_end(make: MethodFactory) -> None:
 def it_lives_without_boundaries(make: MethodFactory) -> None:
     import math
 
-    learner, stream = made(make, sleep_every=4)
+    learner, stream = made(make, sleep_every=4, batch=4, lr=0.02)
     record = learner.learn(stream.online())
     expect(learner.period >= 2, f"on a clock of 4 steps it slept {learner.period} times in {learner.step}")
     expect(all(math.isfinite(value) for value in record.matrix[-1]), f"its accuracies are {record.matrix[-1]}")
@@ -197,26 +197,12 @@ def it_lives_without_boundaries(make: MethodFactory) -> None:
 def it_works_beside_replay_and_ewc(make: MethodFactory) -> None:
     import math
 
-    from slowwave.weights import METHODS, Learner
+    from slowwave.weights import METHODS
 
-    learner, stream = made(make)
-    others = [METHODS["replay"](), METHODS["ewc"]()]
-    alone = learner.methods[0]
-    more = [m for m in others if m.name != alone.name]
-    _, stream = made(make)
-    twin = made(make)[0]
-    together = Learner(
-        twin.model if alone.learns == "language" else make().suited(64, 6, 0) or _plain(), [make(), *more],
-        stream.objective(), lr=0.01, batch=8,
-    )  # fmt: skip
-    record = together.learn(stream.first(2))
+    more = [METHODS[name]() for name in ("replay", "ewc") if name != make().name]
+    learner, stream = made(make, beside=more, lr=0.01, batch=8)
+    record = learner.learn(stream.first(2))
     expect(all(math.isfinite(value) for value in record.matrix[-1]), f"its accuracies are {record.matrix[-1]}")
-
-
-def _plain() -> nn.Module:
-    from slowwave.weights import Classifier
-
-    return Classifier(64, hidden=(24, 24), classes=6)
 
 
 def its_room_is_told(make: MethodFactory) -> None:

@@ -20,6 +20,21 @@ if TYPE_CHECKING:
 BASELINES = {"naive": "baselines:Naive", "replay": "baselines:Replay", "joint": "baselines:Joint"}
 PUBLISHED: dict[str, str] = {
     "ewc": "ewc:EWC",
+    "gem": "gem:GEM",
+    "ssd": "ssd:SSD",
+    "pca-ogd": "pca_ogd:PCAOGD",
+    "remind": "remind:Remind",
+    "factorize-centralize": "factorize_centralize:FactorizeCentralize",
+    "rer": "rer:RER",
+    "refresh": "refresh:RefreshLearning",
+    "center-loss": "center_loss:CenterLoss",
+    "view-batch": "view_batch:ViewBatch",
+    "hypernetworks": "hypernetworks:Hypernetworks",
+    "elephant": "elephant:Elephant",
+    "spurious-forgetting": "spurious_forgetting:Freeze",
+    "sa-proj": "sa_proj:SAProj",
+    "sparse-memory-finetuning": "sparse_memory_finetuning:SparseMemoryFinetuning",
+    "slm-mitigation": "slm_mitigation:SLMMitigation",
 }
 _NAMES = {"Learner": "learner", "Classifier": "model", "Method": "base"}
 

@@ -1,7 +1,8 @@
 """What a method of learning without forgetting is: the hooks that it fills in one shared loop, and its atlas row.
 
-A step of the learner asks its methods, in this order: `pre_step`, `replay`, `forward`, `sample_weights`, `loss_terms`,
-`grad_transform`, `schedule`; the optimiser steps; then `after_step`. A period (a task, a day) opens with `begin` and
+A step of the learner asks its methods, in this order: `look`, `pre_step`, `replay`, `forward`, `sample_weights`,
+`loss_terms`, `grad_transform`, `schedule`; the optimiser steps; then `after_step`. A period (a task, a day) opens with
+`begin` and
 closes with `sleep`. A method fills what it needs; several together are asked in the order they were given.
 """
 
@@ -70,6 +71,10 @@ class Method:
         return {}
 
     # -- a step
+
+    def look(self, learner: Learner, batch: Batch) -> Batch:
+        """The new examples as they are to be learned from: augmented, say."""
+        return batch
 
     def pre_step(self, learner: Learner, batch: Batch) -> None:
         """Before all else: the parameters may be moved."""

@@ -158,6 +158,7 @@ class Learner:
         """
         losses = []
         for start in range(0, len(x), self.batch):
+            self.task = self.period
             self._open()
             rows = slice(start, start + self.batch)
             part = Batch(x[rows], y[rows], torch.full((len(x[rows]),), self.period, dtype=torch.int64))
@@ -180,6 +181,8 @@ class Learner:
         self._grow(batch)
         self.model.train()
         objective = self.aim(batch.y)
+        for method in self.methods:
+            batch = method.look(self, batch)
         for method in self.methods:
             method.pre_step(self, batch)
         replayed = [more for method in self.methods if (more := method.replay(self, batch)) is not None and len(more)]
@@ -388,6 +391,7 @@ class Learner:
 
     def _drift(self, batch: Batch) -> None:
         """A step of a stream without boundaries: the task is not known, the clock says when to sleep."""
+        self.task = self.period
         self._open()
         self.learn_batch(batch.marked(self.period))
         self._today.add(batch.marked(self.period), self.step)

@@ -63,6 +63,7 @@ class Classifier(nn.Module):
         if isinstance(activation, str) and activation not in named:
             raise InputError(f"no activation {activation!r}; give relu, tanh or a callable")
         self.activation = named[activation] if isinstance(activation, str) else activation
+        self.activations: dict[int, Callable[[Tensor], Tensor]] = {}  # of single layers, where they have another
         self.inputs, self.cut = inputs, cut
         widths = [inputs, *hidden]
         with torch.random.fork_rng(devices=[]):
@@ -72,23 +73,20 @@ class Classifier(nn.Module):
 
     def lower(self, x: Tensor) -> Tensor:
         """(n, ...) -> (n, width) after the first `cut` hidden layers."""
-        x = x.flatten(1)
-        for layer in self.layers[: self.cut]:
-            x = self.activation(layer(x))
-        return x
+        return self._through(x.flatten(1), range(min(self.cut, len(self.layers))))
 
     def upper(self, x: Tensor) -> Tensor:
         """(n, width) -> (n, classes), from where `lower` ends."""
-        return self.head(self._rest(x))  # type: ignore[no-any-return]
+        return self.head(self._through(x, range(self.cut, len(self.layers))))  # type: ignore[no-any-return]
 
-    def _rest(self, x: Tensor) -> Tensor:
-        for layer in self.layers[self.cut :]:
-            x = self.activation(layer(x))
+    def _through(self, x: Tensor, places: Iterable[int]) -> Tensor:
+        for place in places:
+            x = self.activations.get(place, self.activation)(self.layers[place](x))
         return x
 
     def features(self, x: Tensor) -> Tensor:
         """(n, width) what the head sees."""
-        return self._rest(self.lower(x))
+        return self._through(self.lower(x), range(self.cut, len(self.layers)))
 
     def forward(self, x: Tensor) -> Tensor:
         return self.head(self.features(x))  # type: ignore[no-any-return]

@@ -123,4 +123,4 @@ def plain(out: Tensor | object) -> Tensor:
     """The logits of what a model returned, a transformers output included."""
     found = getattr(out, "logits", out)
     assert isinstance(found, Tensor)
-    return found.float()
+    return found if found.dtype == torch.float64 else found.float()

@@ -79,7 +79,7 @@ class Quadratic:
 
     def stiffest(self) -> float:
         """The largest A."""
-        return max((float(part.max()) for part in self.stiffness.values()), default=0.0)
+        return max((float(part.max()) for part in self.stiffness.values() if part.numel()), default=0.0)
 
     def state(self) -> dict[str, Any]:
         """For a snapshot."""
