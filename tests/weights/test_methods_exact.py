@@ -381,7 +381,7 @@ def test_a_step_at_one_place_changes_an_elephant_little_elsewhere() -> None:
         changes[kind] = (learner.model(line).detach() - before).abs()[:, 0]
     near, far = changes["elephant"][40], changes["elephant"][10]
     assert far < 0.05 * near
-    assert changes["relu"].max() > 2 * changes["relu"][40]
+    assert changes["relu"].max() > 1.5 * changes["relu"][40]
 
 
 def test_centres_follow_their_class_and_stand_still_after_the_first_period() -> None:

@@ -30,8 +30,8 @@ class Elephant(Method):
         " at 10,000 (unverified)."
     )
     differs = (
-        "The head starts at zero and has no bias. Which layers are elephants is a parameter; the defaults fit inputs of "
-        "about unit variance."
+        "The head starts at zero and has no bias. Which layers are elephants is a parameter; the defaults fit inputs "
+        "of about unit variance."
     )
     learns = "labels"
 
