@@ -18,14 +18,22 @@ from slowwave.probes.subjects import Subject, untrained
 WORDS = {"holds", "does not hold", "cannot be told at this size"}
 
 
-@pytest.fixture(scope="module")
-def texts() -> list[str]:
-    torch.set_num_threads(1)
+def made_texts() -> list[str]:
     return [biography(person, seed=n) for n in range(3) for person in people(60)]
 
 
 @pytest.fixture(scope="module")
+def texts() -> list[str]:
+    torch.set_num_threads(1)
+    return made_texts()
+
+
+@pytest.fixture(scope="module")
 def subject(texts: list[str]) -> Subject:
+    return made_subject(texts)
+
+
+def made_subject(texts: list[str]) -> Subject:
     tokenizer = WordTokenizer(texts)
     model = Decoder(DecoderConfig(vocabulary=len(tokenizer), width=32, layers=3, heads=4, context=64), seed=0)
     return Subject("tiny", model.eval(), tokenizer)

@@ -82,7 +82,13 @@ def generate_many(
     at  the place at which the vector is added, from the end of each prompt: -1 is its last token
     """
     if not hasattr(subject.model, "base_model"):
-        return [_step_by_step(subject, ids, many, layer, vector, at % len(ids)) for ids in prompts]
+        out = [""] * len(prompts)
+        for length in sorted({len(ids) for ids in prompts}):
+            rows = [n for n, ids in enumerate(prompts) if len(ids) == length]
+            found = _step_by_step(subject, [prompts[n] for n in rows], many, layer, vector, at % length)
+            for n, answer in zip(rows, found, strict=True):
+                out[n] = answer
+        return out
     longest = max(map(len, prompts))
     ids = torch.zeros((len(prompts), longest), dtype=torch.int64)
     mask = torch.zeros_like(ids)
@@ -115,18 +121,23 @@ def _until(tokens: list[int], end: int | None) -> list[int]:
 
 
 def _step_by_step(
-    subject: Subject, ids: Sequence[int], many: int, layer: int | None, vector: Tensor | None, place: int
-) -> str:
-    tokens = list(ids)
+    subject: Subject,
+    prompts: Sequence[Sequence[int]],
+    many: int,
+    layer: int | None,
+    vector: Tensor | None,
+    place: int,
+) -> list[str]:
+    """Prompts of one length, each token from a whole pass: for models without a cache."""
+    ids = torch.tensor([list(prompt) for prompt in prompts])
+    begin, end = ids.shape[1], getattr(subject.tokenizer, "eos_token_id", None)
     for _ in range(many):
         with Taps(subject.model) as taps:
             if layer is not None and vector is not None:
                 taps.add(layer, "block", vector, [place])
-            logits = subject.logits(torch.tensor([tokens]))
-        tokens.append(int(logits[0, -1].argmax()))
-        if tokens[-1] == getattr(subject.tokenizer, "eos_token_id", None):
-            break
-    return subject.decode(tokens[len(ids) :])
+            logits = subject.logits(ids)
+        ids = torch.cat([ids, logits[:, -1].argmax(-1, keepdim=True)], 1)
+    return [subject.decode(_until(row, end)) for row in ids[:, begin:].tolist()]
 
 
 def state_at(subject: Subject, ids: Sequence[int], layer: int, at: int = -1) -> Tensor:
