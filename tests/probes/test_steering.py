@@ -1,4 +1,4 @@
-"""Steering turns what it should: a planted feature, a cached answer equal to a plain one, a rule that sees its trait."""
+"""Steering turns what it should: a planted feature, a cached answer equal to a plain one; rules see their traits."""
 
 from __future__ import annotations
 
