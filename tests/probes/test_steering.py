@@ -7,7 +7,7 @@ import torch
 
 from slowwave.errors import InputError
 from slowwave.probes.decoder import Decoder, DecoderConfig
-from slowwave.probes.steered import Steering
+from slowwave.probes.steered import WAYS, Steering
 from slowwave.probes.steering import generate, generate_many, random_like, smallest_k
 from slowwave.probes.subjects import Subject
 from slowwave.probes.traits import NEUTRAL, TRAITS, Trait, trait_of
@@ -95,6 +95,6 @@ def test_what_is_chosen_is_told_on_other_prompts() -> None:
     found = steering.raw(trait)
     assert steering._choose == [subject.ask("aa"), subject.ask("bb")]
     assert found["n"] == 2
-    assert set(found["tried"]) == {f"{layer} x {s}" for layer in (0, 2) for s in (1, 2, 4)}
+    assert set(found["tried"]) == {f"{layer}: {way} x {s:g}" for layer in (0, 2) for way, s in WAYS}
     assert 0 <= found["random"] <= found["random_most"] <= 1
     assert len(found["answers"]["raw vector"]) == 2

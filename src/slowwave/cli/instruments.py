@@ -31,10 +31,15 @@ def fill_instrument(parser: Parser, name: str) -> None:
     found = instrument(name)
     parser.description = (inspect.getdoc(found) or "").partition("\n")[0]
     parser.add_argument("--json", action="store_true", help="print one JSON document")
-    parser.add_argument("--model", metavar="MODEL", help="a folder, a .gguf file, or a name that transformers knows")
+    if name == "compare":
+        parser.add_argument("model", metavar="A", help="the first model: a folder, a .gguf file, or a name")
+        parser.add_argument("other", metavar="B", help="the second: how it differs from the first is told")
+    else:
+        told = "a folder, a .gguf file, or a name that transformers knows"
+        parser.add_argument("--model", metavar="MODEL", help=told)
     parser.add_argument("--text", metavar="PATH", help="a text file or a folder of .txt files; else a novel")
     parser.add_argument("--out", metavar="DIR", help="folder for the page, its figures and the verdict")
-    options(parser, found)
+    options(parser, found, skip=("other",))
 
 
 def instrument(name: str) -> type[Probe]:

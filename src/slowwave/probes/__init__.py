@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
 PLACES: dict[str, str] = {
     "cmr-heads": "cmr_heads:CmrHeads",
+    "compare": "compare:Compare",
     "function-tokens": "function_tokens:FunctionTokens",
     "geometry": "geometry:Geometry",
     "holds": "holds:Holds",

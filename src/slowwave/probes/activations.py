@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Protocol
 
 import numpy as np
 import torch
@@ -119,7 +119,19 @@ class Chosen:
         return found
 
 
-Table = OnDisk | Chosen | NDArray[Any]
+class Rows(Protocol):
+    """Anything with rows that can be chosen as in an array."""
+
+    shape: tuple[int, int]
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, places: Any) -> NDArray[Any]:
+        """A copy of some rows."""
+        ...
+
+
+Table = OnDisk | Chosen | Rows | NDArray[Any]
 
 
 @dataclass(frozen=True)

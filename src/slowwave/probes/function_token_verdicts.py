@@ -193,7 +193,7 @@ def steering_table(found: Values) -> list[list[str]]:
     plain = {one["trait"]: one["plain"] for one in found["raw"]}
     for one in found["raw"]:
         rows.append(
-            [one["trait"], f"the state x {one['strength']:g}", str(one["layer"]), f"{one['rate']:.0%}",
+            [one["trait"], f"the {one['way']} x {one['strength']:g}", str(one["layer"]), f"{one['rate']:.0%}",
              f"{one['random']:.0%}", f"{one['plain']:.0%}"]
         )  # fmt: skip
     for one in found["features"]:

@@ -161,9 +161,9 @@ class FunctionTokens(Probe):
         return tuple(sorted({round(many * part) for part in (0.3, 0.6)} | {min(many - 1, round(many * 0.9))}))
 
     def _between(self, subject: Subject) -> list[int]:
-        """Layers that steering tries: some eight, evenly through the model; three in a quick run."""
+        """Layers that steering tries beside those of the autoencoders: four, evenly through the model; two if quick."""
         many = len(anatomy(subject.model).blocks)
-        step = max(1, many // (3 if self.quick else 8))
+        step = max(1, many // (2 if self.quick else 4))
         return list(range(step - 1, many, step))
 
     # -- A: classes

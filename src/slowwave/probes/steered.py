@@ -1,7 +1,8 @@
 """Part D: a trait's state added at the last function token of neutral prompts, whole, as few features, and as one.
 
 Every choice (layer, strength, k, coefficient) is made on the first half of the neutral prompts and told on the second.
-A random vector of equal length is the control throughout, three draws of it.
+A random vector of equal length is the control throughout, three draws of it. Beside the state itself, as in the paper,
+its difference from the mean state of the first half of the neutral prompts is tried.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from slowwave.probes.steering import generate_many, random_like, smallest_k, sta
 from slowwave.probes.subjects import Subject
 from slowwave.probes.traits import NEUTRAL, Trait
 
-STRENGTHS = (1.0, 2.0, 4.0)  # times the trait's state
+WAYS = (("state", 1.0), ("state", 4.0), ("difference", 2.0), ("difference", 4.0), ("difference", 8.0))  # and strengths
 COEFFICIENTS = (0.125, 0.25, 0.5, 1.0)  # of a direction, times the length of the trait's state
 DRAWS = 3  # random vectors
 
@@ -59,17 +60,16 @@ class Steering:
         """Steps 1 and 2: the state itself, at the layer and strength that do best, beside random vectors."""
         ids = self.subject.ask(trait.prompt)
         tried: dict[str, float] = {}
-        best, best_rate = (self.layers[0], STRENGTHS[0]), -1.0
+        best, best_rate = (self.layers[0], *WAYS[0]), -1.0
         for number, layer in enumerate(self.layers):
-            state = state_at(self.subject, ids, layer)
-            for strength in STRENGTHS:
-                rate = _rate(trait, self.answers(self._choose, layer, strength * state))
-                tried[f"{layer} x {strength:g}"] = rate
+            for way, strength in WAYS:
+                rate = _rate(trait, self.answers(self._choose, layer, strength * self._vector(ids, layer, way)))
+                tried[f"{layer}: {way} x {strength:g}"] = rate
                 if rate > best_rate:  # the first and gentlest of the best
-                    best, best_rate = (layer, strength), rate
+                    best, best_rate = (layer, way, strength), rate
             self.progress(f"steering {trait.name}", number + 1, len(self.layers))
-        layer, strength = best
-        vector = strength * state_at(self.subject, ids, layer)
+        layer, way, strength = best
+        vector = strength * self._vector(ids, layer, way)
         plain = self.answers(self._tell, None, None)
         steered = self.answers(self._tell, layer, vector)
         return {
@@ -78,6 +78,7 @@ class Steering:
             "shows_it_itself": trait.seen(self.answers([ids], None, None)[0]),
             "tried": tried,
             "layer": layer,
+            "way": way,
             "strength": strength,
             "norm": float(vector.norm()),
             "chosen_on": best_rate,
@@ -88,13 +89,22 @@ class Steering:
             "answers": {"plain": plain, "raw vector": steered},
         }
 
+    def _vector(self, ids: Sequence[int], layer: int, way: str) -> Tensor:
+        state = state_at(self.subject, ids, layer)
+        if way == "state":
+            return state
+        return state - torch.stack([state_at(self.subject, one, layer) for one in self._choose]).mean(0)
+
     def few(self, trait: Trait, layer: int, sae: Sae) -> dict[str, Any]:
         """Steps 3 and 4: the fewest features of the state that still turn half as many answers as it does; then the
         last of them alone."""
         ids = self.subject.ask(trait.prompt)
         state = state_at(self.subject, ids, layer)
         plain = _rate(trait, self.answers(self._choose, None, None))
-        whole = max(_rate(trait, self.answers(self._choose, layer, s * state)) for s in STRENGTHS)
+        whole = max(
+            _rate(trait, self.answers(self._choose, layer, strength * self._vector(ids, layer, way)))
+            for way, strength in WAYS
+        )
         latents = sae.encode(state[None])[0]
         order = latents.argsort(descending=True)
         order = order[latents[order] > 0][: self.most]
@@ -185,8 +195,8 @@ class Steering:
             return out
 
         def reach(layer: int) -> float:
-            best = [max(float(found["tried"].get(f"{layer} x {s:g}", 0)) for s in STRENGTHS) for found in raw]
-            return sum(best)
+            mine = [[rate for at, rate in one["tried"].items() if at.startswith(f"{layer}: ")] for one in raw]
+            return sum(max(rates, default=0.0) for rates in mine)
 
         layer = max(saes, key=reach)
         few = [

@@ -40,9 +40,9 @@ TRAITS: Mapping[str, Trait] = {
         ),
         Trait(
             "spanish",
-            "Responde solo en español: ¿cómo estás hoy?",
-            r"\b(?:el|la|los|las|del?|que|en|una?|es|por|con|para|hola)\b",
-            3,
+            "Habla en español de la ciudad de Madrid y de su gente.",
+            r"\b(?:el|la|los|las|del?|que|en|una?|es|por|con|para|hola|sí)\b|[áéíóúñ¿¡]",
+            2,
         ),
         Trait("list", "Answer with a numbered list of ten short items.", r"^\s*(?:\d+[.)]|[-*•])\s"),
         Trait("cats", "Tell me about cats and kittens.", r"\bcats?\b|kitten|feline"),
