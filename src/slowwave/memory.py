@@ -41,7 +41,9 @@ from slowwave.ops.uses import Uses
 from slowwave.records import (
     Engram,
     Hits,
+    Item,
     Link,
+    Outcome,
     Receipt,
     Report,
     Scope,
@@ -50,13 +52,13 @@ from slowwave.records import (
     utc_now,
 )
 from slowwave.store import open_store
-from slowwave.store.base import Entry, Operation, Store, View
+from slowwave.store.base import Entry, Held, Operation, Store, View
 from slowwave.store.clock import parse_moment
 from slowwave.store.filters import parse
 from slowwave.store.ids import new_id
 from slowwave.text import resolve_system
 from slowwave.text.base import TextSystem, no_progress
-from slowwave.verbs import journal, read, sleep, upkeep, write
+from slowwave.verbs import journal, quarantine, read, sleep, upkeep, write
 from slowwave.watch import Slept, Watch, watch
 
 if TYPE_CHECKING:
@@ -145,6 +147,7 @@ class Memory:
         origin: str | None = None,
         attrs: Mapping[str, Any] | None = None,
         metadata: Mapping[str, Any] | None = None,
+        trusted: bool = True,
         progress: Progress = no_progress,
         **scope: Unpack[ScopeArgs],
     ) -> Report:
@@ -154,6 +157,7 @@ class Memory:
                   fill what an entry leaves open
         at        when it happened; ISO 8601 text, datetime, date, or seconds since 1970; left out, the present
         origin    its name in the source: adding the same origin and text again is a no-op, as is the same text alone
+        trusted   False keeps apart what looks written for a model to obey (HELD, with the reason), see `held`
         raises    InputError before anything is written, if any entry cannot be used
 
         Long lists are written in transactions of 256: a kill in between leaves whole batches, and adding the list
@@ -170,7 +174,7 @@ class Memory:
             "attrs": {**mapping_of("metadata", metadata), **mapping_of("attrs", attrs)},
         }
         items = to_items(content, common)
-        return write.take_in(self, items, own, "add", progress)
+        return (write.take_in if trusted else quarantine.sifted)(self, items, own, "add", progress)
 
     def update(
         self,
@@ -443,10 +447,38 @@ class Memory:
         """
         own, rest = scope_and_filters(scope, filters)
         view = self.store.view(own)
-        chosen = chosen_ids(view, id, parse(rest, self.zone), filters is not None, subject, all, retired=True)
+        ids = id if id is None or isinstance(id, str) else builtins.list(id)
+        held = quarantine.doomed(view, [ids] if isinstance(ids, str) else ids, subject, all)
+        left = [one for one in ids if one not in held] if isinstance(ids, builtins.list) else ids
+        chosen: Sequence[str] = []
+        if not held or (left and left not in held) or subject is not None or all:
+            chosen = chosen_ids(view, left, parse(rest, self.zone), filters is not None, subject, all, retired=True)
         self._uses.clear()
-        erased = write.erased(self, own, chosen)
+        erased = write.erased(self, own, [*chosen, *held])
         return receipts.make(self._now(), own, erased, self.store)
+
+    # -- what is kept apart
+
+    def held(
+        self,
+        *,
+        limit: int = 100,
+        decided: bool = False,
+        **scope: Unpack[ScopeArgs],
+    ) -> Sequence[Held]:
+        """What `add(trusted=False)` kept apart, newest first, each with its reason; no search reads it.
+
+        decided  also what was released or dropped; of these the text is gone from here
+        """
+        return self._view(scope).held(count_of("limit", limit), decided=decided)
+
+    def release(self, id: str, **scope: Unpack[ScopeArgs]) -> Report:
+        """What was kept apart becomes a record, as it was given; NotFoundError if nothing waits under that id."""
+        return quarantine.release(self, self._view(scope), id)
+
+    def drop(self, id: str, **scope: Unpack[ScopeArgs]) -> Report:
+        """What was kept apart goes for good; that it came and why it was held stays in the journal."""
+        return quarantine.drop(self, self._view(scope), id)
 
     # -- keep in order
 
@@ -510,6 +542,7 @@ class Memory:
         format: str | None = None,
         dry_run: bool = False,
         rehome: bool = False,
+        trusted: bool = True,
         progress: Progress = no_progress,
         **scope: Unpack[ScopeArgs],
     ) -> Arrival:
@@ -519,11 +552,12 @@ class Memory:
         format   jsonl, chatgpt, claude, mcp-memory, mem0, messages, markdown or text; None looks at the data
         dry_run  write nothing; the report says what would be done
         rehome   what belongs to another scope becomes this one's, instead of being left out
+        trusted  False keeps apart what looks written for a model to obey, see `held`; not in slowwave's own export
         """
         from slowwave.formats.arrive import arrive
 
         self._uses.flush()
-        return arrive(self, Path(path), scope_of(scope), format, dry_run, progress, rehome)
+        return arrive(self, Path(path), scope_of(scope), format, dry_run, progress, rehome, trusted)
 
     def check(self) -> Sequence[str]:
         """What is wrong with the file; empty if nothing is."""
@@ -562,6 +596,9 @@ class Memory:
     def _operation(self, verb: str, scope: Scope, now: datetime, params: Mapping[str, Any], **more: Any) -> Operation:
         params = {**params, **acting_for()}
         return Operation(new_id(), verb, scope, now, system=self.system.name, params=params, **more)
+
+    def _hold(self, scope: Scope, items: Sequence[Item], reasons: Sequence[str]) -> Sequence[Outcome]:
+        return quarantine.hold(self, scope, items, reasons)
 
     def _check_model(self) -> None:
         if not self._model_checked:

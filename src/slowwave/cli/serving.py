@@ -7,9 +7,9 @@ import ipaddress
 import os
 from typing import Any
 
-from slowwave.cli.arguments import Parser, UsageError, common, options
+from slowwave.cli.arguments import Parser, UsageError, common, given, options, scope_args
 from slowwave.cli.commands import Args, Done, command, opened, takes
-from slowwave.cli.page import Page
+from slowwave.cli.page import Page, day
 from slowwave.errors import AccessError, ExtraMissingError
 from slowwave.records import SCOPE_FIELDS
 
@@ -175,3 +175,38 @@ def _added(args: argparse.Namespace, own: Any) -> Done:
         page.line(("this is the only time that it is shown; send it as: Authorization: Bearer sw_...", "dim"))
 
     return Done({**values(key), "key": secret}, show)
+
+
+def fill_held(parser: Parser) -> None:
+    """The action, and what is shown."""
+    parser.add_argument("action", choices=("list", "release", "drop"), help="show what is kept apart, or decide")
+    parser.add_argument("id", nargs="?", metavar="ID", help="with release and drop: which")
+    takes("held")(parser)
+
+
+@command("what was kept apart as written for a model to obey", "slowwave held list --user-id ana", fill_held)
+def held(args: Args) -> Done:
+    scope = scope_args(args)
+    with opened(args) as memory:
+        if args.action != "list":
+            if not getattr(args, "id", None):
+                raise UsageError(f"slowwave held {args.action}: name what is held; see: slowwave held list")
+            report = (memory.release if args.action == "release" else memory.drop)(args.id, **scope)
+            said = "released; it is a record now" if args.action == "release" else "dropped"
+            return Done(report.to_dict(), lambda page: page.line(said))
+        found = memory.held(**given(args, memory.held), **scope)
+    rows = [
+        {"id": one.id, "scope": one.scope.to_dict(), "text": one.text, "reason": one.reason,
+         "recorded": one.recorded.isoformat(), "decision": one.decision}
+        for one in found
+    ]  # fmt: skip
+
+    def show(page: Page) -> None:
+        for one in found:
+            page.line((f"{one.id}  ", "dim"), (f"{day(one.recorded)}  ", "cyan"), (f"{one.decision}  ", "green"),
+                      page.short(one.text))  # fmt: skip
+            page.line((f"  {one.reason}", "yellow"))
+        if not found:
+            page.line("nothing is kept apart")
+
+    return Done({"results": rows}, show)

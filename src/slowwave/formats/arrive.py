@@ -24,6 +24,7 @@ from slowwave.formats import format_of
 from slowwave.formats.audit import Audit
 from slowwave.formats.base import Junk
 from slowwave.ops.intake import to_engrams, to_items
+from slowwave.ops.quarantine import reason_of
 from slowwave.records import Change, Engram, Item, Link, Scope
 from slowwave.store.base import View
 
@@ -113,12 +114,14 @@ def arrive(
     dry_run: bool,
     progress: Progress,
     rehome: bool = False,
+    trusted: bool = True,
 ) -> Arrival:
     """Take in what is at the path; the report says what was found and what became of it.
 
     scope   whose it becomes. An item that names more of a scope (a run, an agent) keeps that
     format  one of `slowwave.formats.FORMATS`; None looks at the data
     rehome  an item of another scope becomes this one's, instead of being left out
+    trusted False keeps apart what looks written for a model to obey
     raises  FormatError where the path cannot be read in that format; for slowwave's own export also ScopeError where
             `scope` does not cover it, and then nothing is written
     """
@@ -131,7 +134,7 @@ def arrive(
         arrival = Arrival(str(path), known.name, dry_run)
         come_home(memory, path, scope, rehome, arrival, progress)
     else:
-        intake = Intake(memory, scope, Arrival(str(path), known.name, dry_run), rehome)
+        intake = Intake(memory, scope, Arrival(str(path), known.name, dry_run), rehome, trusted)
         intake.run(known.read(path, memory.zone), progress)
         arrival = intake.arrival
     arrival.seconds = time.perf_counter() - start
@@ -149,11 +152,12 @@ class Plan:
 class Intake:
     """One import of a foreign format, batch by batch."""
 
-    def __init__(self, memory: Memory, scope: Scope, arrival: Arrival, rehome: bool) -> None:
+    def __init__(self, memory: Memory, scope: Scope, arrival: Arrival, rehome: bool, trusted: bool = True) -> None:
         self.memory = memory
         self.scope = scope
         self.arrival = arrival
         self.rehome = rehome
+        self.trusted = trusted
         self.view: View = memory.store.view(scope)
         self.now: datetime = memory._now()
         self.audit = Audit(self.now)
@@ -198,6 +202,11 @@ class Intake:
             to_engrams(to_items([item], {}), self.scope, self.memory.zone, self.now, self.memory.half_life_days)
         except InputError as error:
             return Junk(where, item.text, f"cannot be kept: {error}")
+        reason = "" if self.trusted else reason_of(item)
+        if reason:
+            if not self.arrival.dry_run:
+                self.memory._hold(self.scope, [item], [reason])
+            return Junk(where, item.text, f"is kept apart: {reason}")
         return item
 
     def _take(self, batch: Sequence[Item]) -> None:

@@ -18,6 +18,7 @@ from starlette.responses import Response
 from slowwave import __version__
 from slowwave.errors import SlowwaveError
 from slowwave.memory import Memory
+from slowwave.serve import admin
 from slowwave.serve.answers import Json
 from slowwave.serve.failures import status_of, told, told_as
 from slowwave.serve.gate import Gate, refusal_headers
@@ -68,6 +69,7 @@ def create_app(
     )  # fmt: skip
     app.state.service, app.state.lives = service, []
     app.include_router(Rest(service).router)
+    app.include_router(admin.routes(service))
     _health(app, service)
     _page(app, service)
     _errors(app)

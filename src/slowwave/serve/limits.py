@@ -62,6 +62,11 @@ class Limits:
         with self._lock:
             self._count(key, what, amount)
 
+    def used(self, since: str) -> list[Usage]:
+        """What keys have used from this day on, all that is counted so far."""
+        self.flush(force=True)
+        return self.store.usage(since)
+
     def flush(self, force: bool = False) -> None:
         """Write the counts, if the last time was some seconds ago; not in the event loop."""
         with self._lock:

@@ -17,7 +17,8 @@ from starlette.responses import Response
 
 from slowwave.errors import InputError
 from slowwave.memory import Memory
-from slowwave.records import RELATIONS, Scope
+from slowwave.ops.quarantine import reason_of
+from slowwave.records import RELATIONS, Item, Scope
 from slowwave.serve import answers
 from slowwave.serve.access import Access
 from slowwave.serve.answers import Json, line, record
@@ -167,6 +168,7 @@ class Rest:
 
         async def add(access: Access, scope: Scope, given: dict[str, Any]) -> Any:
             content = given.get("content")
+            given["trusted"] = self.service.trusted(access, given.get("trusted", False))
             self.service.admit_records(access, len(content) if isinstance(content, list) else 1)
             report = await call(access, memory.add, **given, **scope.to_dict())
             for event, count in report.counts.items():
@@ -174,6 +176,12 @@ class Rest:
             return report.to_dict()
 
         async def update(access: Access, scope: Scope, given: dict[str, Any]) -> Any:
+            if not access.may("trust") or access.key == "local":
+                for text in (given.get("text") or "", given.get("attrs")):
+                    if reason := reason_of(Item("", attrs={"": text})):
+                        raise InputError(
+                            f"the new text {reason}; give it to add, which keeps such text apart for review"
+                        )
             report = await call(access, memory.update, **given, **scope.to_dict())
             return report.to_dict()
 

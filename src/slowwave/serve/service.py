@@ -75,6 +75,12 @@ class Service:
         key = self.keys.known(access.key)
         self.limits.admit(key, self.memory.clock(), records)
 
+    def trusted(self, access: Access, asked: bool) -> bool:
+        """Whether what is given is kept without being looked at: only where that is asked for, by who may ask it."""
+        if asked:
+            access.need("trust")
+        return asked
+
     async def trouble(self) -> str:
         """Why the store cannot answer; "" if it can."""
         try:

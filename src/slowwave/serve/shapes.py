@@ -124,5 +124,7 @@ def _field(parameter: inspect.Parameter, text: str) -> tuple[Any, Any]:
         base = KNOWN[kind]
     if optional or kind == "Moment":
         base = base | None
+    if parameter.name == "trusted":
+        return Annotated[bool, Field(description=text or None)], False  # what comes from outside is looked at
     default = ... if parameter.default is inspect.Parameter.empty else parameter.default
     return Annotated[base, Field(description=text or None)], default
