@@ -210,3 +210,71 @@ def held(args: Args) -> Done:
             page.line("nothing is kept apart")
 
     return Done({"results": rows}, show)
+
+
+def fill_mcp(parser: Parser) -> None:
+    """What to do, for which client, with which tools."""
+    from slowwave.serve.clients import CLIENTS
+
+    says = "serve one client over standard input and output (the default), or print its configuration"
+    parser.add_argument("action", nargs="?", choices=("serve", "install"), default="serve", help=says)
+    takes()(parser)
+    group = parser.add_argument_group("MCP")
+    says = "slowwave's eight tools, those of the reference memory server, or both (default: default)"
+    group.add_argument("--tools", choices=("default", "reference", "all"), default="default", help=says)
+    group.add_argument("--profile", choices=("full", "readonly"), default="full",
+                       help="readonly has no tool that changes anything (default: full)")  # fmt: skip
+    group.add_argument("--client", choices=[client.name for client in CLIENTS], help="with install: this one alone")
+    group.add_argument("--url", help="with install: of a running server, such as http://127.0.0.1:8765/mcp/ana")
+    group.add_argument("--key-variable", metavar="NAME", help="with install: the environment variable with the key")
+
+
+@command("serve a client over MCP, or print its configuration", "slowwave mcp install --user-id ana", fill_mcp)
+def mcp(args: Args) -> Done:
+    need_server()
+    if args.action == "install":
+        return _installed(args)
+    from slowwave.records import Scope
+    from slowwave.serve.access import Access
+    from slowwave.serve.mcp_server import Seat, run_stdio
+    from slowwave.serve.service import Service
+
+    readonly = args.profile == "readonly"
+    with opened(args, create=not readonly) as memory:
+        service = Service(memory, readonly=readonly)
+        try:
+            access = Access("stdio", (Scope(**scope_args(args)),), readonly=readonly or memory.readonly)
+            run_stdio(service, Seat(access, args.tools, args.profile))
+        finally:
+            service.close()
+    return Done({}, lambda page: None, told=True)
+
+
+def _installed(args: argparse.Namespace) -> Done:
+    """What to put where; nothing is written."""
+    import shutil
+    import sys
+
+    from slowwave.ops.arguments import default_path
+    from slowwave.serve.clients import CLIENTS, client_named, configuration
+
+    chosen = [client_named(args.client)] if getattr(args, "client", None) else CLIENTS
+    program = shutil.which("slowwave")
+    words = [program] if program else [sys.executable, "-m", "slowwave"]
+    words += ["mcp", "--db", os.path.abspath(os.path.expanduser(getattr(args, "db", None) or str(default_path())))]
+    url = getattr(args, "url", "")
+    for name, value in ({} if url else scope_args(args)).items():
+        words += ["--" + name.replace("_", "-"), value]
+    words += [word for name in ("tools", "profile") if getattr(args, name) != ("default" if name == "tools" else "full")
+              for word in (f"--{name}", getattr(args, name))]  # fmt: skip
+    texts = {c.name: configuration(c, words, url, getattr(args, "key_variable", "")) for c in chosen}
+
+    def show(page: Page) -> None:
+        for client in chosen:
+            page.line((client.title, "bold"), f": put this into {client.where}" if client.where else ": run this")
+            page.line("")
+            for line in texts[client.name].splitlines():
+                print("  " + line)
+            page.line("")
+
+    return Done({"results": [{"client": c.name, "where": c.where, "text": texts[c.name]} for c in chosen]}, show)

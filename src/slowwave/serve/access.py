@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from slowwave.errors import AccessError, InputError, ScopeError
-from slowwave.records import SCOPE_FIELDS, Scope, scope_of
+from slowwave.records import SCOPE_FIELDS, Scope, ScopeArgs, scope_of
 
 READS = ("search", "context", "answer", "get", "list", "history", "log", "stats", "export")
 GROUPS: dict[str, tuple[str, ...]] = {
@@ -88,6 +88,11 @@ class Access:
     def _reach(self) -> str:
         shown = "; ".join(map(str, self.scopes[:5]))
         return f"{shown}; ..." if len(self.scopes) > 5 else shown
+
+
+def named(scope: Scope) -> ScopeArgs:
+    """A scope as the keyword arguments of a verb."""
+    return cast(ScopeArgs, scope.to_dict())
 
 
 def verbs_of(names: Iterable[str]) -> tuple[str, ...]:

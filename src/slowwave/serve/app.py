@@ -14,6 +14,7 @@ from fastapi.openapi.utils import get_openapi
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.routing import Mount
 
 from slowwave import __version__
 from slowwave.errors import SlowwaveError
@@ -23,6 +24,7 @@ from slowwave.serve.answers import Json
 from slowwave.serve.failures import status_of, told, told_as
 from slowwave.serve.gate import Gate, refusal_headers
 from slowwave.serve.jobs import Jobs
+from slowwave.serve.mcp_server import HttpDoor
 from slowwave.serve.rest import Rest
 from slowwave.serve.service import Service
 
@@ -71,6 +73,9 @@ def create_app(
     app.include_router(Rest(service).router)
     app.include_router(admin.routes(service))
     _health(app, service)
+    door = HttpDoor(service, max_body_bytes)
+    app.state.lives.append(door.life)
+    app.router.routes += [Mount("/mcp", app=door)]
     _page(app, service)
     _errors(app)
     app.add_middleware(Gate, service=service, max_body_bytes=max_body_bytes)

@@ -56,7 +56,9 @@ class Rest:
             access = self.service.access(http)
             access.need(needs or verb)
             given = body.arguments() | ({"id": id} if id_in_path else {})
-            return Json(await do(access, access.scope(body.scope()), given))
+            scope = access.scope(body.scope())
+            with self.service.telemetry.span(verb, scope):
+                return Json(await do(access, scope, given))
 
         parameters = [_parameter("http", Http), _parameter("body", model)]
         if id_in_path:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
@@ -12,6 +14,25 @@ if TYPE_CHECKING:
     from slowwave.serve.service import Service
 
 log = logging.getLogger("slowwave.serve")
+SPANS = {  # of the GenAI semantic conventions
+    "add": "create_memory",
+    "import": "create_memory",
+    "update": "update_memory",
+    "link": "update_memory",
+    "sleep": "upsert_memory",
+    "undo": "update_memory",
+    "forget": "delete_memory",
+    "erase": "delete_memory",
+    "search": "search_memory",
+    "context": "search_memory",
+    "answer": "search_memory",
+}
+try:
+    from opentelemetry import trace
+
+    _tracer: Any = trace.get_tracer("slowwave")
+except ImportError:
+    _tracer = None
 SECONDS = (0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 120)
 
 
@@ -45,6 +66,24 @@ class Telemetry:
         level = logging.ERROR if status >= 500 else logging.WARNING if status >= 400 else logging.INFO
         if log.isEnabledFor(level):
             log.log(level, json.dumps(line), extra={"slowwave": line})
+
+    @contextmanager
+    def span(self, verb: str, scope: Any = None) -> Iterator[None]:
+        """A span of OpenTelemetry with the names of the GenAI conventions; nothing where it is not installed.
+
+        Neither texts nor queries go into it, and of the scope only which fields it names.
+        """
+        if _tracer is None:
+            yield
+            return
+        name = SPANS.get(verb, verb)
+        with _tracer.start_as_current_span(name) as span:
+            span.set_attribute("gen_ai.operation.name", name)
+            span.set_attribute("gen_ai.provider.name", "slowwave")
+            span.set_attribute("gen_ai.memory.store.name", "slowwave")
+            if scope is not None:
+                span.set_attribute("gen_ai.memory.scope", ",".join(scope.to_dict()))
+            yield
 
     def page(self) -> bytes:
         """The metrics in Prometheus's text format."""
