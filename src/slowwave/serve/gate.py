@@ -22,6 +22,7 @@ from slowwave.store.ids import new_id
 
 COOKIE = "slowwave_key"  # the page keeps its key in it; HttpOnly, SameSite=Strict
 OPEN = ("/healthz", "/readyz", "/openapi.json")  # without a key
+STATIC = "/page/static/"  # style and script of the page, the same for everybody
 DOORS = ("/v1/", "/mcp", "/metrics")  # where a key is needed before anything else; pages say so themselves
 LOCAL_NAMES = ("localhost", "127.0.0.1", "[::1]", "::1", "testserver")
 FORWARDED = ("forwarded", "x-forwarded-for", "x-real-ip", "via")
@@ -104,15 +105,20 @@ class Gate:
     def _admit(self, scope: Scope, headers: Headers, state: dict[str, Any]) -> None:
         """Put who asks into the request's state, or turn it down."""
         path = scope["path"]
-        if path in OPEN:
+        if path in OPEN or path.startswith(STATIC):
             return
         given = given_key(headers)
         if self.service.keys.exist:
             key: Key | None = None
             if given is not None:
-                state["access"], key = self._access(given)
-                state["key"] = key
                 check_origin(scope, headers)
+                try:
+                    state["access"], key = self._access(given)
+                except UnknownKeyError:
+                    if path.startswith(DOORS):
+                        raise
+                    return  # the page asks for another one
+                state["key"] = key
             elif path.startswith(DOORS):
                 raise UnknownKeyError("a key is needed; send it as `Authorization: Bearer sw_...`")
             else:
@@ -137,7 +143,7 @@ class Gate:
 
     def _counted(self, scope: Scope, headers: Headers, receive: Receive) -> Receive:
         """The same body, cut off where it is too large."""
-        most = self.max_body_bytes * (10 if scope["path"] == "/v1/import" else 1)
+        most = self.max_body_bytes * (10 if scope["path"] in ("/v1/import", "/import") else 1)
         length = headers.get("content-length", "0")
         if not length.isdigit() or int(length) > most:
             raise _TooLarge
