@@ -53,6 +53,27 @@ def test_geometry(subject: Subject, texts: list[str], tmp_path: Path) -> None:
     assert (tmp_path / "layers.png").stat().st_size > 1000
 
 
+def test_geometry_follows_checkpoints_in_their_order(
+    subject: Subject, texts: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("slowwave.probes.geometry.load", lambda place: untrained(subject, int(place)))
+    finding = SYSTEMS["geometry"](context=8, sequences=100, checkpoints=["3", "4"]).run(subject, texts, tmp_path)
+    path = finding.values["path"]
+    assert [row["name"] for row in path] == ["3", "4", "tiny"]
+    assert path[-1]["rankme"] == finding.values["trained"]["layers"][-1]["rankme"]
+    assert len({row["rankme"] for row in path}) == 3
+    assert (tmp_path / "path.png").is_file()
+    assert len(finding.verdicts) == 2
+
+
+def test_phases_are_read_off_a_path() -> None:
+    from slowwave.probes.geometry import phases
+
+    found = phases([40.0, 10.0, 15.0, 30.0, 24.0])
+    assert found == {"collapse": 0.25, "expansion": 3.0, "compression": 0.8}
+    assert phases([2.0, 1.0]) == {"collapse": 0.5, "expansion": 1.0, "compression": 1.0}
+
+
 def test_function_tokens(subject: Subject, texts: list[str], tmp_path: Path) -> None:
     probe = SYSTEMS["function-tokens"](
         quick=True, tokens=4000, loss_tokens=1500, expansion=2, k=4, context=32, prompts=(texts[0], texts[1])

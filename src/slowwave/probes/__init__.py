@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from slowwave.probes.base import Probe
 
 PLACES: dict[str, str] = {
+    "acquisition": "acquisition:Acquisition",
     "cmr-heads": "cmr_heads:CmrHeads",
     "compare": "compare:Compare",
     "function-tokens": "function_tokens:FunctionTokens",

@@ -12,18 +12,19 @@ from numpy.typing import NDArray
 
 from slowwave.errors import InputError
 from slowwave.probes.activations import tokenise
-from slowwave.probes.base import Finding, Probe, Progress, Verdict, Workspace, above
+from slowwave.probes.base import HOLDS, OPEN, Finding, Probe, Progress, Verdict, Workspace, above
 from slowwave.probes.spectra import alpha_req, eigenvalues, rankme, resampled
-from slowwave.probes.subjects import Subject, untrained
+from slowwave.probes.subjects import Subject, load, untrained
 from slowwave.probes.taps import Taps, anatomy
 
 
 class Geometry(Probe):
     """RankMe and alpha-ReQ of the residual stream at the last token of many sequences, layer by layer.
 
-    sequences  how many; the estimate grows with it, so compare runs of equal number alone
-    context    tokens of each
-    batch      sequences a forward pass
+    sequences    how many; the estimate grows with it, so compare runs of equal number alone
+    context      tokens of each
+    batch        sequences a forward pass
+    checkpoints  earlier states of the model, in their order: folders, .gguf files or names; the model is last
     """
 
     name = "geometry"
@@ -40,12 +41,19 @@ class Geometry(Probe):
     proof = "proofs/geometry.py"
 
     def __init__(
-        self, quick: bool = False, seed: int = 0, sequences: int = 4000, context: int = 64, batch: int = 16
+        self,
+        quick: bool = False,
+        seed: int = 0,
+        sequences: int = 4000,
+        context: int = 64,
+        batch: int = 16,
+        checkpoints: Sequence[str] = (),
     ) -> None:
         super().__init__(quick, seed)
         self.sequences = min(sequences, 256) if quick else sequences
         self.context = min(context, 32) if quick else context
         self.batch = batch
+        self.checkpoints = tuple(checkpoints)
 
     def measure(self, subject: Subject | None, texts: Sequence[str], work: Workspace, progress: Progress) -> Finding:
         assert subject is not None
@@ -54,21 +62,21 @@ class Geometry(Probe):
             "untrained": work.part("untrained", partial(self.layers, untrained(subject, self.seed), texts, progress)),
         }
         mine, twin = values["trained"]["layers"][-1], values["untrained"]["layers"][-1]
-        verdict = Verdict(
-            "Training changes the effective rank of the last layer's states",
-            above(mine["rankme_low"], mine["rankme_high"], twin["rankme_low"], twin["rankme_high"]),
-            "RankMe",
-            mine["rankme"],
-            mine["rankme_low"],
-            mine["rankme_high"],
-            twin["rankme"],
-            twin["rankme_low"],
-            twin["rankme_high"],
-            n=values["trained"]["sequences"],
-            note="control: the same network untrained; 'holds' says that it is larger",
-        )
+        ends = (mine["rankme_low"], mine["rankme_high"], twin["rankme_low"], twin["rankme_high"])
+        apart = HOLDS in (above(*ends), above(*ends[2:], *ends[:2]))
+        verdicts = [
+            Verdict(
+                "Training changes the effective rank of the last layer's states", HOLDS if apart else OPEN,
+                "RankMe", mine["rankme"], *ends[:2], twin["rankme"], *ends[2:], n=values["trained"]["sequences"],
+                note=f"it is {'larger' if mine['rankme'] > twin['rankme'] else 'smaller'}; control: the same untrained",
+            )
+        ]  # fmt: skip
         width = values["trained"]["width"]
-        finding = Finding(self.name, [verdict], values, {"layers": lambda: draw_layers(values)})
+        finding = Finding(self.name, verdicts, values, {"layers": lambda: draw_layers(values)})
+        if self.checkpoints:
+            values["path"] = self.path(subject, texts, values["trained"], work, progress)
+            verdicts.append(self._path_verdict(values["path"]))
+            finding.figures["path"] = lambda: draw_path(values["path"])
         finding.limits = ["RankMe grows with the number of sequences: compare runs of equal number alone"]
         if values["trained"]["sequences"] < 20 * width:
             finding.limits.append(
@@ -76,11 +84,41 @@ class Geometry(Probe):
             )
         return finding
 
-    def layers(self, subject: Subject, texts: Sequence[str], progress: Progress) -> dict[str, Any]:
-        """RankMe and alpha of every layer, with intervals over halves of the sequences."""
-        states = self.states(subject, texts, progress)
+    def path(
+        self, subject: Subject, texts: Sequence[str], trained: Mapping[str, Any], work: Workspace, progress: Progress
+    ) -> list[dict[str, Any]]:
+        """The last layer's numbers and the loss at each checkpoint, the model itself last."""
         out = []
-        for layer, found in enumerate(states):
+        for number, place in enumerate(self.checkpoints):
+            found = work.part(f"checkpoint-{number}", partial(self._last, place, texts, progress))
+            if found["width"] != trained["width"]:
+                raise InputError(f"{place} has width {found['width']} and {subject.name} {trained['width']}")
+            out.append({"name": place, "loss": found["loss"], **found["layers"][-1]})
+        return [*out, {"name": subject.name, "loss": trained["loss"], **trained["layers"][-1]}]
+
+    def _last(self, place: str, texts: Sequence[str], progress: Progress) -> dict[str, Any]:
+        return self.layers(load(place), texts, progress, last_alone=True)
+
+    def _path_verdict(self, path: Sequence[Mapping[str, Any]]) -> Verdict:
+        lowest = min(range(len(path)), key=lambda n: path[n]["rankme"])
+        highest = max(range(lowest, len(path)), key=lambda n: path[n]["rankme"])
+        down, up = path[lowest], path[highest]
+        found = phases([row["rankme"] for row in path])
+        said = ", ".join(f"{name} {value:.2f}" for name, value in found.items())
+        word = above(up["rankme_low"], up["rankme_high"], down["rankme_low"], down["rankme_high"])
+        return Verdict(
+            "The effective rank expands from its lowest over the checkpoints", word, "RankMe", up["rankme"],
+            up["rankme_low"], up["rankme_high"], down["rankme"], down["rankme_low"], down["rankme_high"],
+            note=f"{up['name']} over {down['name']}; shares of the value before: {said}",
+        )  # fmt: skip
+
+    def layers(
+        self, subject: Subject, texts: Sequence[str], progress: Progress, last_alone: bool = False
+    ) -> dict[str, Any]:
+        """RankMe and alpha of every layer, with intervals over halves of the sequences; the loss on them beside."""
+        states, loss = self.states(subject, texts, progress)
+        out = []
+        for layer, found in list(enumerate(states))[-1:] if last_alone else enumerate(states):
             spectrum = eigenvalues(found)
             (low, high), (least, most) = resampled(found, 20, self.seed)
             out.append(
@@ -90,10 +128,12 @@ class Geometry(Probe):
                     "spectrum": [float(v) for v in spectrum[:256]],
                 }
             )  # fmt: skip
-        return {"layers": out, "sequences": len(states[0]), "width": states[0].shape[1]}
+        return {"layers": out, "loss": loss, "sequences": len(states[0]), "width": states[0].shape[1]}
 
-    def states(self, subject: Subject, texts: Sequence[str], progress: Progress) -> list[NDArray[np.float32]]:
-        """The block outputs at the last token of each sequence: a list over layers of (sequences, width)."""
+    def states(
+        self, subject: Subject, texts: Sequence[str], progress: Progress
+    ) -> tuple[list[NDArray[np.float32]], float]:
+        """(block outputs at the last token of each sequence: over layers (sequences, width); the mean loss)."""
         tokens = tokenise(subject, texts, None, self.context)
         whole = tokens.ids[(tokens.ids >= 0).all(1)]
         if len(whole) < 16:
@@ -101,16 +141,57 @@ class Geometry(Probe):
         chosen = np.random.default_rng(self.seed).permutation(len(whole))[: self.sequences]
         many = len(anatomy(subject.model).blocks)
         kept: list[list[NDArray[np.float32]]] = [[] for _ in range(many)]
+        losses: list[float] = []
         with Taps(subject.model) as taps:
             for layer in range(many):
                 taps.read(layer)
             for begin in range(0, len(chosen), self.batch):
                 ids = torch.from_numpy(whole[np.sort(chosen)[begin : begin + self.batch]].astype(np.int64))
-                subject.logits(ids)
+                logits = subject.logits(ids)[:, :-1]
+                losses.append(float(torch.nn.functional.cross_entropy(logits.flatten(0, 1), ids[:, 1:].flatten())))
                 for layer in range(many):
                     kept[layer].append(taps.seen[layer, "block"][:, -1].numpy().copy())
                 progress("states", min(begin + self.batch, len(chosen)), len(chosen))
-        return [np.concatenate(parts) for parts in kept]
+        return [np.concatenate(parts) for parts in kept], float(np.mean(losses))
+
+
+def phases(ranks: Sequence[float]) -> dict[str, float]:
+    """Collapse (lowest over first), expansion (highest after it over lowest), compression (last over that highest)."""
+    lowest = int(np.argmin(ranks))
+    highest = lowest + int(np.argmax(ranks[lowest:]))
+    return {
+        "collapse": ranks[lowest] / ranks[0],
+        "expansion": ranks[highest] / ranks[lowest],
+        "compression": ranks[-1] / ranks[highest],
+    }
+
+
+def draw_path(path: Sequence[Mapping[str, Any]]) -> Any:
+    """RankMe, alpha and loss over the checkpoints, phases shaded."""
+    from slowwave.probes.function_token_figures import CONTENT, FUNCTION, NULL, _axes
+
+    figure, (axis,) = _axes(1, 7)
+    place, ranks = np.arange(len(path)), [row["rankme"] for row in path]
+    lowest = int(np.argmin(ranks))
+    highest = lowest + int(np.argmax(ranks[lowest:]))
+    for begin, end, colour in ((0, lowest, NULL), (lowest, highest, CONTENT), (highest, len(path) - 1, FUNCTION)):
+        axis.axvspan(begin, end, color=colour, alpha=0.12, linewidth=0)
+    axis.semilogy(place, ranks, "o-", color=CONTENT, label="RankMe")
+    axis.fill_between(
+        place, [r["rankme_low"] for r in path], [r["rankme_high"] for r in path], color=CONTENT, alpha=0.2
+    )
+    axis.semilogy(
+        place,
+        [np.nan if r["alpha"] is None else max(r["alpha"], 1e-3) for r in path],
+        "s--",
+        color=FUNCTION,
+        label="alpha",
+    )
+    axis.semilogy(place, [row["loss"] for row in path], ":", color="black", label="loss, nats")
+    axis.set_xticks(place, [str(row["name"])[-24:] for row in path], rotation=20, fontsize=7)
+    axis.set(title="collapse, expansion, compression (shaded)")
+    axis.legend(frameon=False)
+    return figure
 
 
 def draw_layers(values: Mapping[str, Any]) -> Any:
