@@ -36,6 +36,9 @@ def fill_serve(parser: Parser) -> None:
     group.add_argument(
         "--workers", type=int, metavar="WORKERS", help="threads for what takes milliseconds (default: 8)"
     )
+    group.add_argument("--read-only", action="store_true", help="nothing can be changed through the server")
+    says = "endpoint to which /v1/chat/completions forwards, such as http://127.0.0.1:8080/v1 (SLOWWAVE_UPSTREAM_URL)"
+    group.add_argument("--upstream", metavar="URL", help=f"{says}; its key is SLOWWAVE_UPSTREAM_API_KEY")
     group.add_argument("--max-body-bytes", type=int, metavar="BYTES", help="of a request (default: 4000000)")
 
 
@@ -45,11 +48,15 @@ def serve(args: Args) -> Done:
     import uvicorn
 
     from slowwave.serve import create_app
+    from slowwave.serve.proxy import Upstream
     from slowwave.serve.telemetry import log_to_stderr
 
     chosen = {name: getattr(args, name) for name in ("workers", "max_body_bytes") if hasattr(args, name)}
+    if url := getattr(args, "upstream", None) or os.environ.get("SLOWWAVE_UPSTREAM_URL"):
+        chosen["upstream"] = Upstream(url, os.environ.get("SLOWWAVE_UPSTREAM_API_KEY", ""))
+    readonly = bool(getattr(args, "read_only", False))
     with opened(args, create=not getattr(args, "readonly", False)) as memory:
-        app = create_app(memory, **chosen)
+        app = create_app(memory, readonly=readonly, **chosen)
         if not is_loopback(args.host) and not app.state.service.keys.exist:
             raise AccessError(
                 f"asked to listen on {args.host}, where others can reach it, and there is no key yet; make one with "

@@ -18,7 +18,7 @@ from starlette.concurrency import iterate_in_threadpool
 from starlette.requests import Request as Http
 from starlette.responses import FileResponse, Response, StreamingResponse
 
-from slowwave.errors import InputError, NotFoundError
+from slowwave.errors import AccessError, InputError, NotFoundError
 from slowwave.formats import FORMATS
 from slowwave.records import Scope
 from slowwave.serve import answers
@@ -264,5 +264,5 @@ def _over_all(service: Service, http: Http) -> Access:
     access = service.access(http)
     access.need("keys")
     if access.scopes:
-        access.scope({"app_id": "slowwave.keys"})  # an AccessError that says what it reaches
+        raise AccessError(f"the key {access.key} reaches some scopes alone; only one that reaches all may see to keys")
     return access

@@ -14,7 +14,7 @@ from fastapi.openapi.utils import get_openapi
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Mount
+from starlette.routing import Mount, Route
 
 from slowwave import __version__
 from slowwave.errors import SlowwaveError
@@ -25,6 +25,7 @@ from slowwave.serve.failures import status_of, told, told_as
 from slowwave.serve.gate import Gate, refusal_headers
 from slowwave.serve.jobs import Jobs
 from slowwave.serve.mcp_server import HttpDoor
+from slowwave.serve.proxy import Proxy, Upstream, absent
 from slowwave.serve.rest import Rest
 from slowwave.serve.service import Service
 
@@ -41,6 +42,7 @@ def create_app(
     workers: int = 8,
     max_body_bytes: int = 4_000_000,
     jobs: Jobs | None = None,
+    upstream: Upstream | None = None,
     close_memory: bool = False,
 ) -> FastAPI:
     """An ASGI application that serves a memory: REST, MCP, the page, the proxy.
@@ -49,6 +51,7 @@ def create_app(
     workers         threads for what takes milliseconds
     max_body_bytes  of a request; an import may have ten times as many
     jobs            what runs long work; None keeps it in this process
+    upstream        the endpoint to which /v1/chat/completions forwards
     close_memory    close the memory when the application ends
 
     `app.state.service` is what all doors share, see `slowwave.serve.service`.
@@ -73,11 +76,12 @@ def create_app(
     app.include_router(Rest(service).router)
     app.include_router(admin.routes(service))
     _health(app, service)
+    _proxy(app, service, upstream)
     door = HttpDoor(service, max_body_bytes)
     app.state.lives.append(door.life)
-    app.router.routes += [Mount("/mcp", app=door)]
+    app.router.routes += [Route("/mcp", endpoint=door), Mount("/mcp", app=door)]
     _page(app, service)
-    _errors(app)
+    _errors(app, service)
     app.add_middleware(Gate, service=service, max_body_bytes=max_body_bytes)
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
     return app
@@ -99,14 +103,30 @@ def _health(app: FastAPI, service: Service) -> None:
         return Response(service.telemetry.page(), media_type="text/plain; version=0.0.4")
 
 
+def _proxy(app: FastAPI, service: Service, upstream: Upstream | None) -> None:
+    if upstream is None:
+        app.include_router(absent(service))
+        return
+    proxy = Proxy(service, upstream)
+    app.include_router(proxy.router)
+
+    @asynccontextmanager
+    async def life() -> AsyncIterator[None]:
+        async with proxy.client:
+            yield
+
+    app.state.lives.append(life)
+
+
 def _page(app: FastAPI, service: Service) -> None:
     """The page, where it is: `slowwave.serve.page.routes(service)` gives its routes."""
     if find_spec("slowwave.serve.page") is not None:
         app.router.routes.extend(import_module("slowwave.serve.page").routes(service))
 
 
-def _errors(app: FastAPI) -> None:
+def _errors(app: FastAPI, service: Service) -> None:
     async def ours(request: Request, error: Exception) -> Response:
+        await service.note_refusal(error, request.scope)
         return Json(told(error), status_of(error), refusal_headers(error))
 
     async def invalid(request: Request, error: Exception) -> Response:

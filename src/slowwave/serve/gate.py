@@ -64,6 +64,8 @@ class Gate:
 
         async def sending(message: Message) -> None:
             nonlocal status
+            if state.get("too_large") and not status:
+                raise _TooLarge  # whoever read the body may have taken its end for a broken one
             if message["type"] == "http.response.start":
                 status = message["status"]
                 out = MutableHeaders(scope=message)
@@ -82,6 +84,7 @@ class Gate:
                 most = f"{self.max_body_bytes:,}"
                 telemetry.refused.labels("too-large").inc()
                 if not status:
+                    state["too_large"] = False
                     body = told_as("TooLarge", f"a request may have {most} bytes; send it in parts")
                     await Json(body, 413)(scope, receive, sending)
             except SlowwaveError as error:
@@ -138,6 +141,7 @@ class Gate:
     async def _refuse(self, error: SlowwaveError, scope: Scope, receive: Receive, send: Send) -> None:
         status = status_of(error)
         self.service.telemetry.refused.labels(type(error).__name__).inc()
+        await self.service.note_refusal(error, scope)
         answer = Json(told(error), status, refusal_headers(error))
         await answer(scope, receive, send)
 
@@ -154,6 +158,7 @@ class Gate:
             message = await receive()
             seen += len(message.get("body", b""))
             if seen > most:
+                scope["state"]["too_large"] = True
                 raise _TooLarge
             return message
 

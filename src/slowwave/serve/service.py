@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import logging
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
 from starlette.requests import HTTPConnection
 
-from slowwave.errors import SlowwaveError, UnknownKeyError
+from slowwave.errors import AccessError, QuotaError, SlowwaveError, UnknownKeyError
 from slowwave.memory import Memory
 from slowwave.ops.acting import acting
 from slowwave.serve.access import Access
@@ -19,8 +20,11 @@ from slowwave.serve.jobs import Jobs, ThreadJobs
 from slowwave.serve.keys import Keys
 from slowwave.serve.limits import Limits
 from slowwave.serve.telemetry import Telemetry
+from slowwave.store.base import AUDIT, Operation
+from slowwave.store.ids import new_id
 
 T = TypeVar("T")
+REFUSAL_SECONDS = 60.0
 log = logging.getLogger("slowwave.serve")
 
 
@@ -40,6 +44,7 @@ class Service:
         self.limits = Limits(memory.store)
         self.telemetry = Telemetry(self)
         self.jobs: Jobs = jobs or ThreadJobs(memory)
+        self._refused: dict[tuple[str, str], float] = {}
         self._quick = ThreadPoolExecutor(workers, thread_name_prefix="slowwave-serve")
         self._slow = ThreadPoolExecutor(2, thread_name_prefix="slowwave-serve-slow")
 
@@ -74,6 +79,23 @@ class Service:
         """Count records that are about to be added against the key's quota; QuotaError if they are too many."""
         key = self.keys.known(access.key)
         self.limits.admit(key, self.memory.clock(), records)
+
+    async def note_refusal(self, error: Exception, request: Mapping[str, Any]) -> None:
+        """Journal that somebody was turned away: once a minute for each key and kind, so that it cannot be flooded."""
+        if not isinstance(error, AccessError) or isinstance(error, QuotaError) or self.readonly:
+            return
+        access: Access | None = request.get("state", {}).get("access")
+        params = {"reason": type(error).__name__, "by": access.key if access else ""}
+        told, now = (params["reason"], params["by"]), time.monotonic()
+        if now - self._refused.get(told, float("-inf")) < REFUSAL_SECONDS:
+            return
+        self._refused[told] = now
+        memory = self.memory
+        operation = Operation(new_id(), "refuse", AUDIT, memory.clock(), params=params, noted=True)
+        try:
+            await self._run(self._quick, Access("local"), memory.store.apply, (operation, [], {}), {})
+        except SlowwaveError:  # it is turned down all the same
+            log.exception("a refusal could not be journalled")
 
     def trusted(self, access: Access, asked: bool) -> bool:
         """Whether what is given is kept without being looked at: only where that is asked for, by who may ask it."""
