@@ -277,3 +277,22 @@ def test_a_turn_that_only_says_a_known_fact_in_other_words_is_folded_and_one_tha
     assert sum(change.verb == "merge" for change in night) == 2
     memory.undo(night.op, **ANA)
     assert len(memory.list(kinds=["episode"], **ANA)) == 4
+
+
+def test_a_question_in_words_of_its_own_is_offered_the_current_facts_of_whom_it_names(memory):
+    told = [
+        "Ana's home is Porto.", "Ana's employer is Acme.", "Ana's job is nurse.", "Ana's boss is Karen.",
+        "Ana's rent is £900.", "Ana's favourite food is sushi.", "Ana's favourite colour is teal.",
+    ]  # fmt: skip
+    memory.add([*told, "Bo's boss is Olga."], at="2024-01-01", user_id="u")
+    memory.add([f"The {n}th street was closed because of works on the line." for n in range(40)], user_id="u")
+    memory.sleep(user_id="u")
+    memory.add("Ana's boss is Tobias now.", at="2024-06-01", user_id="u")
+    memory.sleep(user_id="u")
+    hits = memory.search("What gets on Ana's nerves?", threshold=0, top_k=30, user_id="u")
+    at_hand = {hit.text: hit.channels["known"] for hit in hits if hit.engram.kind == "fact"}
+    assert at_hand["Ana's boss is Tobias"] > 0
+    assert at_hand.get("Ana's boss is Karen", 0) == at_hand.get("Bo's boss is Olga", 0) == 0
+    current = [fact for fact in memory.list(kinds=["fact"], user_id="u") if not fact.until and "Ana" in fact.text]
+    assert all(at_hand[fact.text] > 0 for fact in current)
+    assert len(current) >= 5

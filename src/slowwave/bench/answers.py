@@ -112,8 +112,8 @@ class Answers(Benchmark):
         self.reuse_prefix = reuse_prefix
 
     def measure(self, progress: Progress) -> Result:
-        names = [name for given in (self.references, self.systems) for name in given.split(",") if name]
-        for name in self.references.split(",") if self.references else ():
+        references, systems = ([name for name in given.split(",") if name] for given in (self.references, self.systems))
+        for name in references:
             if name not in REFERENCES:
                 raise InputError(f"references names {name!r}; give some of: {', '.join(REFERENCES)}")
         embedder = CachedEmbedder(resolve_embedder("fake" if self.quick else self.embedder))
@@ -122,6 +122,7 @@ class Answers(Benchmark):
         with self._model() as llm:
             kept = Partial(self.out, {**self.settings(), "encoder": embedder.name, "model": llm.name})
             rows: dict[str, Any] = {}
+            names = [*systems, *references]  # nights first: they take longest
             for done, name in enumerate(names):
                 each = []
                 for at, part in enumerate(data):
@@ -141,7 +142,7 @@ class Answers(Benchmark):
                 "questions": sum(len(part.questions) for part in data),
                 "observations": sum(len(part.observed) for part in data),
             },
-            "rows": rows,
+            "rows": {name: rows[name] for name in (*references, *systems)},
         }
 
     def run(self, progress: Progress = no_progress) -> Result:

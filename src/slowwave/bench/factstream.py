@@ -229,6 +229,21 @@ ASKED_OTHERWISE = {  # the same questions in words that no rule was written agai
     "rent": "What does {p}'s flat cost each month",
     "password": "How does a guest get into {p}'s wifi",
 }
+ASKED_IN_DEVELOPMENT = {  # once more in other words: to develop on, so that the others stay unseen
+    "home": "In what place is {p} settled",
+    "employer": "Whose payroll is {p} on",
+    "job": "What sort of work does {p} do",
+    "colour": "If {p} could paint a wall, what shade would it be",
+    "food": "What dish makes {p} happiest",
+    "phone": "What does one dial to get hold of {p}",
+    "office": "Where in the building would one look for {p}",
+    "car": "What make of vehicle does {p} own",
+    "boss": "Who tells {p} what to do at work",
+    "meeting": "What slot is set aside for {p}'s review every week",
+    "rent": "What does {p} hand over to the landlord",
+    "password": "What would one type to get online at {p}'s",
+}
+WORDINGS = {"plain": ASKED, "otherwise": ASKED_OTHERWISE, "development": ASKED_IN_DEVELOPMENT}
 POOLS = {
     "home": "Paris Rome Oslo Lisbon Vienna Dublin Prague Athens Madrid Berlin Zurich Geneva Porto Lyon Turin Bergen "
     "Cork Ghent Bruges Krakow Leeds York Bath Seville Malaga Utrecht Basel Graz Split Riga Tallinn Vilnius "
@@ -329,7 +344,7 @@ class FactStream:
     half     which templates are used: tuning, held-out, or all
     causes   share of changes that say why, as long as there are causes (60); half of these causes are told of in an
              earlier session as well. All other turns and questions are the same as without
-    otherwise  ask in other words, which no rule was written against
+    wording    of the questions: "plain" ones; "otherwise", which no rule was written against; "development", for that
 
     Example:
         >>> stream = FactStream(seed=1, people=2, sessions=4)
@@ -345,7 +360,7 @@ class FactStream:
     noise: float = 1.0
     half: Half = "all"
     causes: float = 0.0
-    otherwise: bool = False
+    wording: Literal["plain", "otherwise", "development"] = "plain"
     turns: list[Turn] = field(init=False, default_factory=list)
     questions: list[Question] = field(init=False, default_factory=list)
 
@@ -500,7 +515,7 @@ class FactStream:
     def _ask(self) -> None:
         rng = self._rng
         for person in PEOPLE[: self.people]:
-            for attribute, asked in (ASKED_OTHERWISE if self.otherwise else ASKED).items():
+            for attribute, asked in WORDINGS[self.wording].items():
                 name, past = asked.format(p=person), f"{person}-{attribute}"
                 line = self.values(person, attribute)
                 if not line:

@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -55,7 +55,7 @@ class Systems(Benchmark):
     errors    shares of the oracle's answers that are wrong
     budget    tokens that each FactStream question gets
     sessions  in each FactStream dialogue
-    otherwise  ask FactStream's questions in words that no rule was written against; LoCoMo is left out
+    wording   of FactStream's questions; other than "plain", LoCoMo is left out. No rule was written against "otherwise"
     """
 
     name = "systems"
@@ -71,10 +71,10 @@ class Systems(Benchmark):
         errors: Sequence[float] = (0.0, 0.05, 0.2),
         budget: int = 300,
         sessions: int = 12,
-        otherwise: bool = False,
+        wording: Literal["plain", "otherwise", "development"] = "plain",
     ) -> None:
         super().__init__(quick, seed, out)
-        self.otherwise = otherwise
+        self.wording = wording
         self.embedder = embedder
         self.systems = systems
         self.seeds = seeds
@@ -83,17 +83,16 @@ class Systems(Benchmark):
         self.sessions = sessions
 
     def measure(self, progress: Progress) -> Result:
-        names = [resolve_system(name).name for name in self.systems.split(",")] if self.systems else list(SYSTEMS)
+        wanted = self.systems.split(",") if self.systems else ["default", "memos"] if self.quick else list(SYSTEMS)
+        names = [resolve_system(name).name for name in wanted]
         embedder = CachedEmbedder(resolve_embedder("fake" if self.quick else self.embedder))
         kept = Partial(self.out, {**self.settings(), "encoder": embedder.name})
         seeds = range(self.seed, self.seed + (1 if self.quick else self.seeds))
         streams = [
-            FactStream(
-                seed=seed, sessions=4 if self.quick else self.sessions, half="held-out", otherwise=self.otherwise
-            )
+            FactStream(seed=seed, sessions=4 if self.quick else self.sessions, half="held-out", wording=self.wording)
             for seed in seeds
         ]
-        conversations = [] if self.otherwise else _conversations(self.quick)
+        conversations = _conversations(self.quick) if self.wording == "plain" else []
         rows: dict[str, dict[str, Any]] = {}
         for done, name in enumerate([*REFERENCES, *names]):
             progress("systems", done, len(REFERENCES) + len(names))

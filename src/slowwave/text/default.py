@@ -50,6 +50,8 @@ MEANT = 0.75  # of that, for a fact that the question asks for in words of its o
 MEANING = 1.0  # deviations above the mean cosine from which it may
 ENOUGH_FACTS = 6  # of whom a question names, for the nearest to mean anything
 NEAREST_FACTS = 3  # facts of whom a question names that it may ask for in words of its own
+AT_HAND = 0.5  # of that, for further current facts of whom it names: they are short, and one of them may be meant
+BESIDE = 9  # of these, the nearest in meaning
 NAMED_ALONE = 0.25  # what words count for where only the names of those who speak are shared: who speaks counts already
 ALONE = 1.0  # what a fact gains, which stands alone, for what its session and its neighbours give to a turn
 KNOWN = 2.0  # what a fact gains where the question asks for it by subject and attribute
@@ -437,6 +439,9 @@ def _facts_asked_for(
         nearest = view.engrams(near if len(facts) >= ENOUGH_FACTS else [])
         meant = view.find_origin(sorted({fact.origin for fact in nearest.values() if fact.origin}))
         out = {fact.id: (fact, MEANT) for many in meant.values() for fact in many} | out
+        others = [n for n in facts if n not in near and rows[n].until is None]
+        beside = sorted(others, key=lambda n: -dense[n])[:BESIDE] if len(facts) >= ENOUGH_FACTS else []
+        out = {fact.id: (fact, AT_HAND) for fact in view.engrams(beside).values()} | out
     return list(out.values())
 
 
