@@ -135,6 +135,25 @@ def test_a_reply_of_no_use_has_a_reason_and_is_never_kept(said: str, problem: st
 
 
 @pytest.mark.parametrize(
+    ("said", "finish", "items"),
+    [
+        ('{"items": [{"a": "b"}, {"a": "c"}, {"a": "d', "length", [{"a": "b"}, {"a": "c"}]),
+        ('{"items": [{"a": "b"}, ', "length", [{"a": "b"}]),
+        ('{"items": [{"a": "b"}, {"a": "much too long"}, {"a": "c"}, {"a', "length", [{"a": "b"}]),
+        ('{"items": [{"a": "b', "length", None),
+        ('{"items": [{"a": "b"}, {"a": "c', "stop", None),  # cut by nobody: no list at all
+    ],
+)
+def test_of_a_list_that_was_cut_off_the_whole_items_are_taken(said: str, finish: Any, items: Any) -> None:
+    value, problem = read(Reply(said, 1, 1, finish), array_of(obj("", a=text(5)), "letters", 9))
+    assert (value, bool(problem)) == (None if items is None else {"items": items}, items is None)
+
+
+def test_nothing_is_taken_of_another_object_that_was_cut_off() -> None:
+    assert read(Reply('{"kind": "dog", "name": "Re', 1, 1, "length"), SCHEMA)[0] is None
+
+
+@pytest.mark.parametrize(
     "said",
     [
         '```json\n{"kind": "dog", "name": "Rex"}\n```',

@@ -14,6 +14,8 @@ from slowwave.records import Call
 
 _THOUGHTS = re.compile(r"\A\s*<think>.*?</think>", re.DOTALL)
 _FENCED = re.compile(r"```[a-zA-Z]*\s*\n(.*?)(?:```|\Z)", re.DOTALL)
+_ITEMS = re.compile(r'\s*\{\s*"items"\s*:\s*\[\s*')
+_APART = re.compile(r"\s*,\s*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +41,10 @@ class Answer:
 
 
 def read(reply: Reply, schema: Mapping[str, Any] | None) -> tuple[Any, str]:
-    """(value, problem) of a reply: parsed and checked where there is a schema, its words where there is none."""
+    """(value, problem) of a reply: parsed and checked where there is a schema, its words where there is none.
+
+    Of a list that was cut off at max_tokens, as small models' lists often are, the items before the cut are taken.
+    """
     text = _THOUGHTS.sub("", encodable(reply.text)).strip()
     if reply.finish == "refused":
         return None, f"refused: {text[:200] or 'the content filter took the reply'}"
@@ -50,6 +55,8 @@ def read(reply: Reply, schema: Mapping[str, Any] | None) -> tuple[Any, str]:
     try:
         value = parsed(text)
     except (ValueError, RecursionError) as error:
+        if reply.finish == "length" and (whole := _whole_items(text, schema)):
+            return {"items": whole}, ""
         cut = " (cut off at max_tokens)" if reply.finish == "length" else ""
         return None, f"not JSON{cut}: {error}"
     from fastjsonschema import JsonSchemaException
@@ -59,6 +66,28 @@ def read(reply: Reply, schema: Mapping[str, Any] | None) -> tuple[Any, str]:
     except JsonSchemaException as error:
         return None, f"does not fit the schema: {error.message}"
     return value, ""
+
+
+def _whole_items(text: str, schema: Mapping[str, Any]) -> list[Any]:
+    """The items that fit, before the place where {"items": [...]} was cut off; [] for any other schema."""
+    fields = schema.get("properties", {})
+    item = fields["items"].get("items") if list(fields) == ["items"] else None
+    start = _ITEMS.match(text)
+    if item is None or start is None:
+        return []
+    out: list[Any] = []
+    place, decoder = start.end(), json.JSONDecoder(parse_constant=_no_number)
+    check = _checker(json.dumps(item, sort_keys=True))
+    while True:
+        try:
+            value, place = decoder.raw_decode(text, place)
+            out.append(json.loads(json.dumps(check(value), ensure_ascii=False).encode("utf-8", "replace")))
+        except (ValueError, RecursionError):  # the cut; JsonSchemaException is a ValueError
+            return out
+        apart = _APART.match(text, place)
+        if apart is None:
+            return out
+        place = apart.end()
 
 
 def parsed(text: str) -> Any:
