@@ -352,25 +352,9 @@ def test_systems_tells_what_each_fills_claims_and_asks(run, values):
         assert rows[name]["operations"] == list(system.operations)
         assert (rows[name]["claim"], rows[name]["paper"]) == (system.claim, system.paper)
         assert f"{name} " in shown
-        assert set(rows[name]["model"]) <= {"sleep", "reading"}
+        assert rows[name]["model"] == list(system.asks)
     asked = {name: row["model"] for name, row in rows.items()}
     assert (asked["memos"], asked["a-mem"]) == (["sleep"], ["sleep", "reading"])
-
-
-def test_asks_is_read_off_the_code_of_a_system_and_what_it_stands_on(tmp_path, monkeypatch):
-    from slowwave.cli import systems
-
-    code = {"slowwave.text.one": "from slowwave.text.two import x\nfrom slowwave.text.base import Night\nnight.llm",
-            "slowwave.text.two": "self.cue.llm\nself.llm\n", "slowwave.text.three": "llm = None\n"}  # fmt: skip
-    for name, text in code.items():
-        (tmp_path / name).write_text(text, "utf-8")
-    monkeypatch.setattr(systems, "find_spec", lambda name: argparse.Namespace(origin=str(tmp_path / name)))
-    systems._read.cache_clear()
-    found = {
-        name: systems.asks(type("A", (), {"__module__": f"slowwave.text.{name}"})) for name in ("one", "two", "three")
-    }
-    systems._read.cache_clear()
-    assert found == {"one": ["sleep", "reading"], "two": ["reading"], "three": []}
 
 
 def test_the_atlas_shows_card_code_and_measurement_of_every_system_that_is_built(run, values):

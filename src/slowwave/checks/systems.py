@@ -208,12 +208,29 @@ def a_model_that_talks_nonsense_harms_nothing(make: SystemFactory) -> None:
             expect(any("Miso" in hit.text for hit in hits), f"after {words!r:.40} the cat is not found")
 
 
+def it_asks_a_model_only_when_it_says_so(make: SystemFactory) -> None:
+    llm = LLM(FakeNonsense("{}"), wait=lambda seconds: None)
+
+    def asked() -> int:
+        return llm.total().calls + llm.total().cached
+
+    with lived(make, llm=llm) as memory:
+        slept = asked()
+        expect(not slept or "sleep" in make().asks, f"nights asked a model {slept} times, and `asks` does not say so")
+        for question in ("Where does Ana live?", "Why did Ana move, and what did we do in March?"):
+            memory.search(question, ask=True, threshold=0, **ANA)
+            memory.context(question, ask=True, threshold=0, **ANA)
+        read = asked() - slept
+        expect(not read or "reading" in make().asks, f"reading asked a model {read} times, and `asks` does not say so")
+
+
 SYSTEM_CHECKS: tuple[Callable[[SystemFactory], None], ...] = (
     its_row_in_the_atlas_is_filled, what_was_said_is_found_before_and_after_a_night, an_empty_scope_gives_nothing,
     nobody_sees_another_scope, filters_kinds_and_dates_hold, what_is_derived_names_its_sources,
     episodes_keep_their_words, a_night_without_news_changes_nothing, a_dry_run_changes_nothing_and_proposes_the_same,
     undoing_a_night_brings_all_back, the_same_days_give_the_same_memory, the_context_keeps_its_budget,
     erasing_a_source_erases_what_was_made_of_it, a_model_that_talks_nonsense_harms_nothing,
+    it_asks_a_model_only_when_it_says_so,
 )  # fmt: skip
 
 

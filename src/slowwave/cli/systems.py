@@ -1,23 +1,17 @@
-"""What the commands on systems and proofs tell: where a system asks a language model, and what a proof measured."""
+"""What the commands on systems and proofs tell: what a system fills and asks, and what a proof measured."""
 
 from __future__ import annotations
 
-import ast
 import inspect
 import json
 import subprocess
 import sys
 import time
 from dataclasses import dataclass, field
-from functools import cache
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from slowwave.cli.page import Page
-
-ASKED = {"night": "sleep", "cue": "reading"}  # whose `llm` a system's code looks at -> what it is doing then
-SHARED = ("slowwave.text", "slowwave.text.base")  # hand the model on, and ask nothing
 
 
 def system_rows() -> list[dict[str, Any]]:
@@ -31,50 +25,11 @@ def system_rows() -> list[dict[str, Any]]:
             "paper": system.paper,
             "operations": list(system.operations),
             "claim": system.claim,
-            "model": asks(system),
+            "model": list(system.asks),
             "proof": system.proof,
         }
         for name, system in SYSTEMS.items()
     ]
-
-
-def asks(system: type) -> list[str]:
-    """When a system may ask a language model ("sleep", "reading"), read off its code and what that imports in `text`.
-
-    Other systems' files are not followed, since what is taken from them is small; but one that holds another system
-    within (by `resolve_system`) may ask what the default does.
-    """
-    from slowwave.text import SYSTEMS
-
-    modules = {cls.__module__ for cls in system.__mro__ if cls.__module__.startswith("slowwave.text.")}
-    found: set[str] = set()
-    seen = {*SHARED, *({other.__module__ for other in SYSTEMS.values()} - modules)}
-    while modules - seen:
-        module = (modules - seen).pop()
-        seen.add(module)
-        asked, imported = _read(module)
-        found |= asked
-        modules |= imported
-        if "slowwave.text" in imported:
-            found.update(asks(SYSTEMS["default"]))
-    return [word for word in ASKED.values() if word in found]
-
-
-@cache
-def _read(module: str) -> tuple[set[str], set[str]]:
-    """When a module's code looks at a language model, and which others of `slowwave.text` it imports."""
-    spec = find_spec(module)
-    if spec is None or spec.origin is None:
-        return set(), set()
-    asked: set[str] = set()
-    imported: set[str] = set()
-    for node in ast.walk(ast.parse(Path(spec.origin).read_text("utf-8"))):
-        if isinstance(node, ast.Attribute) and node.attr == "llm":
-            owner = node.value.attr if isinstance(node.value, ast.Attribute) else getattr(node.value, "id", "")
-            asked |= {ASKED[owner]} if owner in ASKED else set()
-        elif isinstance(node, ast.ImportFrom) and f"{node.module}.".startswith("slowwave.text."):
-            imported.add(str(node.module))
-    return asked, imported
 
 
 @dataclass

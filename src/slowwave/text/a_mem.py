@@ -40,6 +40,7 @@ class AMem(TurnMemory):
     name = "a-mem"
     paper = "A-MEM: Agentic Memory for LLM Agents (Xu, Liang, Mei et al., NeurIPS 2025)"
     operations = ("consolidation", "updating", "indexing", "retrieval")
+    asks = ("sleep", "reading")
     claim = "On LoCoMo with gpt-4o-mini, F1 of 27.0 multi-hop and 45.9 temporal, against 25.0 and 18.4 of LoCoMo's own."
     differs = (
         "Notes are made at night, by segments of up to 20 turns a call instead of one. A rewritten note is a new "

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from slowwave.models.base import Embedder, Vectors
 from slowwave.models.llm import LLM
@@ -80,6 +80,7 @@ class TextSystem(ABC):
     name        as in `Memory(system=...)` and `slowwave atlas`
     paper       title, authors and year; "" for slowwave's own
     operations  which of consolidation, updating, indexing, forgetting, retrieval, compression it fills
+    asks        when it may ask a language model: "sleep", "reading"
     claim       the published result, or ""
     differs     what deviates from the paper, and why
     proof       path of the proof in the repository, or None
@@ -89,6 +90,7 @@ class TextSystem(ABC):
     paper: ClassVar[str] = ""
     form: ClassVar[str] = "text"
     operations: ClassVar[tuple[str, ...]] = ()
+    asks: ClassVar[tuple[Literal["sleep", "reading"], ...]] = ()
     claim: ClassVar[str] = ""
     differs: ClassVar[str] = ""
     proof: ClassVar[str | None] = None

@@ -60,6 +60,7 @@ class ComoRAG(PlainMemory):
         "ComoRAG: A Cognitive-Inspired Memory-Organized RAG for Stateful Long Narrative Reasoning (Wang et al. 2025)"
     )
     operations = ("indexing", "retrieval", "consolidation")
+    asks = ("sleep", "reading")
     claim = "With gpt-4o-mini: NarrativeQA F1 31.43, EN.QA 34.52, EN.MC 72.93 against 60.26 for HippoRAG2."
     differs = (
         "Records are searched as they were added; chunks of them are only the unit of summaries. Layers are built in "

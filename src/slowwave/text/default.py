@@ -103,6 +103,7 @@ class DefaultMemory(TextSystem):
 
     name = "default"
     operations = ("consolidation", "updating", "indexing", "forgetting", "retrieval", "compression")
+    asks = ("sleep", "reading")
     claim = (
         "After a night without a language model fewer answers are stale and no more facts are lost; "
         "with one, even one that errs in a fifth of its replies, fewer still."

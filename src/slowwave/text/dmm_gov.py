@@ -51,6 +51,7 @@ class DmmGov(TextSystem):
     name = "dmm-gov"
     paper = "Memory in Large Language Models: Mechanisms, Evaluation and Evolution (Zhang et al., 2025)"
     operations = ("updating", "forgetting", "indexing")
+    asks = ("sleep", "reading")
     claim = (
         "A framework without results: admission, staged rollout, monitoring, rollback and audit for any memory change."
     )

@@ -41,6 +41,7 @@ class Hema(PlainMemory):
     name = "hema"
     paper = "HEMA: A Hippocampus-Inspired Extended Memory Architecture for Long-Context AI Conversations (Ahn 2025)"
     operations = ("compression", "indexing", "forgetting", "retrieval")
+    asks = ("sleep",)
     claim = (
         "With a 6B model factual recall 41 % to 62 % (summary) to 87 % (summary and chunks); pruning cuts latency 21.4 "
         "to 14.1 ms for recall 0.74 to 0.72; two-level summaries 0.76."

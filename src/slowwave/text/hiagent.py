@@ -63,6 +63,7 @@ class HiAgent(TextSystem):
         "Model (Hu et al. 2024)"
     )
     operations = ("compression", "retrieval")
+    asks = ("sleep", "reading")
     claim = "Five AgentBoard tasks: success 21 % to 42 %, 3.8 fewer steps, context 35 % less than full history."
     differs = (
         "Nothing is thrown away: folding is how the steps are shown, and the steps stay. A line that a model writes is "

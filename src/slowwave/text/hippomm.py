@@ -53,6 +53,7 @@ class HippoMM(PlainMemory):
     name = "hippomm"
     paper = "HippoMM: Hippocampal-inspired Multimodal Memory for Long Audiovisual Event Understanding (Lin et al. 2025)"
     operations = ("consolidation", "compression", "indexing", "retrieval")
+    asks = ("sleep", "reading")
     claim = "HippoVlog 78.2 % against 64.2 % for the best baseline, 20.4 s a question against 112.5 s."
     differs = (
         "A port to text: turns are the frames, a change of topic or speaker is the cut, sessions and dates are time. "

@@ -38,6 +38,7 @@ class KeepMeUpdated(SentenceMemory):
     name = "keep-me-updated"
     paper = "Keep Me Updated! Memory Management in Long-term Conversations (Bae et al. 2022)"
     operations = ("updating", "forgetting", "retrieval")
+    asks = ("sleep",)
     claim = (
         "People rate engagingness and humanness above an accumulating memory, and the gap grows in later sessions; "
         "numbers (unverified)."

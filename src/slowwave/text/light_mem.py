@@ -57,6 +57,7 @@ class LightMem(PlainMemory):
     name = "light-mem"
     paper = "LightMem: Lightweight and Efficient Memory-Augmented Generation (Fang et al. 2025)"
     operations = ("compression", "indexing", "consolidation", "updating", "retrieval")
+    asks = ("sleep",)
     claim = (
         "LongMemEval-S with gpt-4o-mini: 68.64 before sleep and 67.07 after, A-MEM 62.60, full text 56.8, with 28k "
         "tokens against 1,606k; LoCoMo 72.99, full text 73.83."

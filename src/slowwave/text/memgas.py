@@ -61,6 +61,7 @@ class MemGAS(TurnMemory):
         "(Xu, Wang, Gao et al., 2025)"
     )
     operations = ("consolidation", "indexing", "retrieval", "compression")
+    asks = ("sleep", "reading")
     claim = "Best recall and nDCG of sessions, and best answers, on four benchmarks of long conversations."
     differs = (
         "Sessions are digested at night instead of as they end; a session that goes on gets new nodes that take the "

@@ -74,6 +74,7 @@ class MemOS(PlainMemory):
     name = "memos"
     paper = "MemOS: A Memory OS for AI System (Li, Song, Xi et al., 2025)"
     operations = ("consolidation", "updating", "indexing", "forgetting", "retrieval")
+    asks = ("sleep",)
     claim = "LoCoMo by judge 73.31, Mem0 64.57, LangMem 55.76, OpenAI's memory 52.75."
     differs = (
         "The plaintext tier alone: activation and parametric memory come with promotion. Nodes are made at night, not "

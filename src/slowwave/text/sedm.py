@@ -70,6 +70,7 @@ class SEDM(PlainMemory):
     name = "sedm"
     paper = "SEDM: Scalable Self-Evolving Distributed Memory for Agents (2025)"
     operations = ("consolidation", "updating", "forgetting", "retrieval")
+    asks = ("sleep",)
     claim = "FEVER 66 against 62 (G-Memory) and 57 without memory; HotpotQA 39 against 38 and 34; fewer prompt tokens."
     differs = (
         "Runs are taken in as they come; lessons are drawn, tried and weighed in sleep. The gate also asks whether "

@@ -52,6 +52,7 @@ class StructuralMemory(TurnMemory):
     name = "structural-memory"
     paper = "On the Structural Memory of LLM Agents (Zeng, Fang, Liu, Meng, 2024)"
     operations = ("consolidation", "indexing", "retrieval", "compression")
+    asks = ("sleep", "reading")
     claim = (
         "Mixed memory is the most balanced and the most robust to noise, and iterative retrieval wins nearly always."
     )

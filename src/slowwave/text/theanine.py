@@ -64,6 +64,7 @@ class Theanine(SentenceMemory):
         "2024 as Revisiting Memory Management in Long-term Conversations)"
     )
     operations = ("indexing", "retrieval", "updating")
+    asks = ("sleep", "reading")
     claim = (
         "Ahead of deleting and of plain retrieval in automatic, judged and human evaluation and on TeaFarm; numbers "
         "(unverified)."

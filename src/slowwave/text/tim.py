@@ -50,6 +50,7 @@ class ThinkInMemory(SentenceMemory):
     name = "tim"
     paper = "Think-in-Memory: Recalling and Post-thinking Enable LLMs with Long-Term Memory (Liu et al. 2023)"
     operations = ("indexing", "retrieval", "updating", "forgetting", "consolidation")
+    asks = ("sleep",)
     claim = (
         "Contextual coherence on Chinese GVD, rated by people, 0.428 (SiliconFriend) to 0.665 (second-hand); also "
         "shown on KdConv and a medical set."
