@@ -14,6 +14,10 @@ if TYPE_CHECKING:
 PLACES: dict[str, str] = {
     "titans": "titans:Titans",
     "mom": "mom:MoM",
+    "rmc": "rmc:RMC",
+    "hcam": "hcam:HCAM",
+    "memo": "memo:MEMO",
+    "memory-prompt": "memory_prompt:MemoryPrompt",
 }
 
 

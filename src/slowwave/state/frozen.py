@@ -1,0 +1,78 @@
+"""A pretrained model that stays as it is, behind the few calls that memories around it need.
+
+Works with any causal model of transformers that takes `inputs_embeds`; transformers itself is not imported here. A
+wrapper keeps one as `base_model`; its parameters are not the wrapper's own, are never trained and never saved.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from slowwave.errors import InputError
+from slowwave.state.files import fingerprint
+
+
+class Frozen:
+    """A causal language model, frozen, in evaluation mode.
+
+    model      of transformers, or anything with `get_input_embeddings()` and a forward that takes `inputs_embeds`,
+               `attention_mask`, `output_hidden_states`, `past_key_values` and gives `logits` and `hidden_states`
+    tokenizer  its fingerprint goes into saved states, so that ids cannot change their meaning
+    """
+
+    def __init__(self, model: Any, tokenizer: Any = None) -> None:
+        if not hasattr(model, "get_input_embeddings"):
+            raise InputError(f"{type(model).__name__} has no get_input_embeddings(); give a model of transformers")
+        self.model = model.eval()
+        for parameter in model.parameters():
+            parameter.requires_grad_(False)
+        self.tokenizer = tokenizer
+        self.fingerprint = _print_of(model, tokenizer)
+
+    @property
+    def width(self) -> int:
+        """Of the embeddings and hidden vectors."""
+        return int(self.model.get_input_embeddings().weight.shape[1])
+
+    @property
+    def vocabulary(self) -> int:
+        """How many token ids there are."""
+        return int(self.model.get_input_embeddings().weight.shape[0])
+
+    @property
+    def embedding_scale(self) -> float:
+        """The root mean square of an embedding's numbers: the scale on which soft prompts should lie."""
+        return float(self.model.get_input_embeddings().weight.detach().float().pow(2).mean().sqrt())
+
+    def embed(self, ids: Tensor) -> Tensor:
+        """(batch, time) -> (batch, time, width)."""
+        found: Tensor = self.model.get_input_embeddings()(ids)
+        return found
+
+    def run(self, embeds: Tensor, mask: Tensor | None = None, **more: Any) -> Any:
+        """The model on embeddings (batch, time, width); mask (batch, time), true where a token is there."""
+        given = None if mask is None else mask.to(torch.int64)
+        return self.model(inputs_embeds=embeds, attention_mask=given, use_cache=False, **more)
+
+    def logits(self, ids: Tensor, mask: Tensor | None = None) -> Tensor:
+        """(batch, time) -> (batch, time, vocabulary), with no memory at all."""
+        found: Tensor = self.run(self.embed(ids), mask).logits
+        return found
+
+
+def _print_of(model: Any, tokenizer: Any) -> str:
+    """A hash of the model's configuration and weights, and of the tokenizer's vocabulary."""
+    digest = hashlib.sha256(fingerprint(model).encode())
+    config = getattr(model, "config", None)
+    if config is not None and hasattr(config, "to_dict"):
+        shape = {k: v for k, v in config.to_dict().items() if not k.startswith("_") and k != "transformers_version"}
+        digest.update(json.dumps(shape, sort_keys=True, default=str).encode())
+    if tokenizer is not None:
+        vocabulary = tokenizer.get_vocab()
+        digest.update(json.dumps(sorted(vocabulary.items(), key=lambda item: item[1])).encode())
+    return digest.hexdigest()[:32]
