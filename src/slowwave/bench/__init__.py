@@ -26,6 +26,8 @@ _PLACES = {
     "answers": "slowwave.bench.answers:Answers",
     "halumem": "slowwave.bench.halumem:HaluMem",
     "kv": "slowwave.bench.kv:KeyValueForm",
+    "state": "slowwave.bench.state:StateRecall",
+    "state-speed": "slowwave.bench.state_speed:StateSpeed",
     "speed": "slowwave.bench.speed:Speed",
 }
 
