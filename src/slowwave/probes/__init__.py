@@ -16,6 +16,8 @@ PLACES: dict[str, str] = {
     "function-tokens": "function_tokens:FunctionTokens",
     "geometry": "geometry:Geometry",
     "holds": "holds:Holds",
+    "paragraph-localiser": "paragraph_localiser:ParagraphLocaliser",
+    "recognition": "recognition:Recognition",
 }
 
 
