@@ -22,7 +22,7 @@ LINES: list[set[str]] = [
     {"text", "formats", "promote", "state", "weights", "watch"},
     {"verbs"},
     {"memory", "data"},
-    {"asynchronous", "checks", "compat", "atlas"},
+    {"asynchronous", "checks", "client", "compat", "atlas"},
     {"bench", "probes"},
     {"serve"},
     {"cli", "demo"},
@@ -36,7 +36,12 @@ ALONE = {  # what stands on less than its line would allow
     "probes": {"errors", "progress", "data", "models"},
     "checks": {"errors", "records", "store", "models", "ops", "text", "memory", "state", "weights"},
 }
-BESIDE = {("data", "formats")}  # the sample is a parsed text
+BESIDE = {
+    ("data", "formats"),  # the sample is a parsed text
+    ("memory", "client"),  # the address of a server in the place of a path
+    ("asynchronous", "client"),
+    ("client", "asynchronous"),
+}
 HEAVY = ["torch", "onnxruntime", "tokenizers", "dateparser", "rich", "transformers", "openai", "usearch", "pandas"]
 
 

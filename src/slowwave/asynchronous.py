@@ -21,6 +21,15 @@ class AsyncMemory:
     its thread; end it with `await asyncio.to_thread(watch.stop)`, or with the memory.
     """
 
+    def __new__(cls, *args: Any, **kwargs: Any) -> AsyncMemory:
+        """Where the path is the address of a server, its client: see `slowwave.client`."""
+        where = args[0] if args else kwargs.get("path")
+        if cls is AsyncMemory and isinstance(where, str) and where.startswith(("http://", "https://")):
+            from slowwave.client import AsyncRemoteMemory
+
+            return object.__new__(AsyncRemoteMemory)
+        return object.__new__(cls)
+
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self.memory = Memory(*args, **kwargs)
 

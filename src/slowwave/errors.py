@@ -16,7 +16,8 @@ SlowwaveError
 │   ├── StoreFullError            no room left; nothing was written
 │   ├── StoreBusyError            another process held the file for longer than `timeout_seconds`
 │   │   └── LeaseHeldError        somebody sleeps on records of this scope already
-│   └── SchemaError               made by a newer slowwave
+│   ├── SchemaError               made by a newer slowwave
+│   └── ServerError               the server of a memory cannot be reached, or is none
 ├── ModelError                    an embedder or a language model
 │   ├── ModelMissingError         the model's files are not where they were said to be
 │   ├── ModelBusyError            it timed out, refused for now, or cannot be reached: trying again may help
@@ -100,6 +101,10 @@ class LeaseHeldError(StoreBusyError):
 
 class SchemaError(StoreError):
     """The store was made by a newer slowwave than this one."""
+
+
+class ServerError(StoreError):
+    """The server of a memory gave no answer, or one that is none of slowwave's."""
 
 
 class ModelError(SlowwaveError):

@@ -93,6 +93,14 @@ class Memory:
     'Ana moved to Lisbon'
     """
 
+    def __new__(cls, path: Any = None, *_: Any, **__: Any) -> Memory:
+        """Where the path is the address of a server ("https://..."), its client: see `slowwave.client`."""
+        if cls is Memory and isinstance(path, str) and path.startswith(("http://", "https://")):
+            from slowwave.client import RemoteMemory
+
+            return object.__new__(RemoteMemory)
+        return object.__new__(cls)
+
     def __init__(
         self,
         path: str | Path | None = None,

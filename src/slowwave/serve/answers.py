@@ -66,11 +66,19 @@ class Record(Memory):
 
 
 class Found(Memory):
-    """A record that a search found."""
+    """A record that a search found; with `Prefer: return=representation`, with all that is known of it."""
 
     score: float
     why: str
     channels: dict[str, float]
+    strength: float | None = None
+    used: str | None = None
+    origin: str | None = None
+    closed: str | None = None
+    retired: str | None = None
+    retired_why: str | None = None
+    half_life_days: float | None = None
+    due: str | None = None
 
 
 class Hits(BaseModel):
@@ -123,6 +131,8 @@ class Context(BaseModel):
     tokens: int
     sources: list[str]
     left_out: list[str]
+    hits: list[Found] | None = Field(None, description="with `Prefer: return=representation`")
+    spare: list[Found] | None = Field(None, description="what was left out, likewise")
 
 
 class Answer(BaseModel):

@@ -25,6 +25,7 @@ from slowwave.serve.failures import status_of, told, told_as
 from slowwave.serve.gate import Gate, refusal_headers
 from slowwave.serve.jobs import Jobs
 from slowwave.serve.mcp_server import HttpDoor
+from slowwave.serve.once import Once
 from slowwave.serve.proxy import Proxy, Upstream, absent
 from slowwave.serve.rest import Rest
 from slowwave.serve.service import Service
@@ -82,6 +83,7 @@ def create_app(
     app.router.routes += [Route("/mcp", endpoint=door), Mount("/mcp", app=door)]
     _page(app, service)
     _errors(app, service)
+    app.add_middleware(Once)
     app.add_middleware(Gate, service=service, max_body_bytes=max_body_bytes)
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
     return app

@@ -22,6 +22,7 @@ from slowwave.memory import Memory
 from slowwave.ops.acting import acting
 from slowwave.records import Scope
 from slowwave.serve.failures import told
+from slowwave.serve.whole import whole_report
 from slowwave.store.ids import new_id
 
 State = Literal["waiting", "running", "done", "failed", "cancelled"]
@@ -228,7 +229,7 @@ class ThreadJobs(Jobs):
             with acting(job.by):
                 given: dict[str, Any] = {**job.arguments, **job.scope.to_dict()}
                 report = self.memory.sleep(progress=progress, **given)
-            ended = {"state": "done", "result": report.to_dict()}
+            ended = {"state": "done", "result": whole_report(report)}
         except _Cancelled:
             ended = {"state": "cancelled"}
         except (SlowwaveError, OSError) as error:

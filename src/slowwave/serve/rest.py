@@ -19,7 +19,7 @@ from slowwave.errors import InputError
 from slowwave.memory import Memory
 from slowwave.ops.quarantine import reason_of
 from slowwave.records import RELATIONS, Item, Scope
-from slowwave.serve import answers
+from slowwave.serve import answers, whole
 from slowwave.serve.access import Access
 from slowwave.serve.answers import Json, line, record
 from slowwave.serve.service import Service
@@ -55,6 +55,7 @@ class Rest:
         async def endpoint(http: Http, body: Request, id: str = "") -> Response:
             access = self.service.access(http)
             access.need(needs or verb)
+            whole.prefer(http)
             given = body.arguments() | ({"id": id} if id_in_path else {})
             scope = access.scope(body.scope())
             with self.service.telemetry.span(verb, scope):
@@ -105,15 +106,15 @@ class Rest:
         async def search(access: Access, scope: Scope, given: dict[str, Any]) -> Any:
             hits = await call(access, memory.search, **given, **scope.to_dict())
             telemetry.hits.inc(len(hits))
-            return hits.to_dict()
+            return whole.hits(hits)
 
         async def context(access: Access, scope: Scope, given: dict[str, Any]) -> Any:
             made = await call(access, memory.context, **given, **scope.to_dict())
-            return {**made.to_dict(), "prompt": made.text}
+            return whole.context(made)
 
         async def answer(access: Access, scope: Scope, given: dict[str, Any]) -> Any:
             said = await self.service.call_slow(access, memory.answer, **given, **scope.to_dict())
-            return said.to_dict()
+            return whole.answer(said)
 
         async def get(access: Access, scope: Scope, given: dict[str, Any]) -> Any:
             return record(await call(access, memory.get, **given, **scope.to_dict()))
@@ -169,13 +170,13 @@ class Rest:
         memory, call = self.memory, self.service.call
 
         async def add(access: Access, scope: Scope, given: dict[str, Any]) -> Any:
-            content = given.get("content")
+            given["content"] = content = whole.content_of(given.get("content"), scope)
             given["trusted"] = self.service.trusted(access, given.get("trusted", False))
             self.service.admit_records(access, len(content) if isinstance(content, list) else 1)
             report = await call(access, memory.add, **given, **scope.to_dict())
             for event, count in report.counts.items():
                 self.service.telemetry.records.labels(event).inc(count)
-            return report.to_dict()
+            return whole.report(report)
 
         async def update(access: Access, scope: Scope, given: dict[str, Any]) -> Any:
             if not access.may("trust") or access.key == "local":
@@ -185,20 +186,20 @@ class Rest:
                             f"the new text {reason}; give it to add, which keeps such text apart for review"
                         )
             report = await call(access, memory.update, **given, **scope.to_dict())
-            return report.to_dict()
+            return whole.report(report)
 
         async def link(access: Access, scope: Scope, given: dict[str, Any]) -> Any:
             given["relation"] = _relation(given["relation"])
             report = await call(access, memory.link, **given, **scope.to_dict())
-            return report.to_dict()
+            return whole.report(report)
 
         async def sleep(access: Access, scope: Scope, given: dict[str, Any]) -> Any:
             report = await self.service.call_slow(access, memory.sleep, **given, **scope.to_dict())
-            return report.to_dict()
+            return whole.report(report)
 
         async def undo(access: Access, scope: Scope, given: dict[str, Any]) -> Any:
             report = await call(access, memory.undo, **given, **scope.to_dict())
-            return report.to_dict()
+            return whole.report(report)
 
         self.post("/memories", "add", request_of("add"), answers.Added, add, "Take in a text, a message, or a list")
         self.post("/memories/{id}", "update", request_of("update", skip=("id",)), answers.Added, update,
@@ -216,7 +217,7 @@ class Rest:
 
         async def forget(access: Access, scope: Scope, given: dict[str, Any]) -> Any:
             report = await call(access, memory.forget, **given, **scope.to_dict())
-            return report.to_dict()
+            return whole.report(report)
 
         async def erase(access: Access, scope: Scope, given: dict[str, Any]) -> Any:
             receipt = await self.service.call_slow(access, memory.erase, **given, **scope.to_dict())
