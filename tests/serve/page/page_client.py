@@ -65,3 +65,22 @@ class Markup(HTMLParser):
 
     def handle_data(self, data: str) -> None:
         self.text += data
+
+
+def fill(memory: Memory) -> None:
+    """A small life: two homes one after the other, a sister, a cello, an allergy."""
+    said = [
+        ("2023-02-01", "a", "I live in Porto, near the river.", "A fine place to hear the boats. Why there?",
+         "Work, at first. I teach at the conservatory."),
+        ("2023-03-05", "b", "My sister Clara plays the cello.", "Do you see her often?",
+         "Every month. Her birthday is in May."),
+        ("2023-05-08", "c", "Yesterday Clara turned forty. We had dinner by the sea.", "What did you eat?",
+         "Grilled sardines, and bread with olive oil."),
+        ("2024-01-20", "d", "I am allergic to walnuts, please remember that.", "Noted: no walnuts."),
+        ("2024-05-06", "e", "I moved to Lisbon last week.", "How is the new flat?",
+         "Small and bright. My favourite room is the kitchen."),
+    ]  # fmt: skip
+    for day, session, *turns in said:
+        for n, text in enumerate(turns):
+            memory.add(text, speaker="Assistant" if n % 2 else "Ana", at=f"{day}T{9 + n:02d}:1{n}", session=session,
+                       user_id="ana")  # fmt: skip

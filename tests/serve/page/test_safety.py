@@ -24,7 +24,7 @@ HOSTILE = [
     "<style>body{display:none}</style><meta http-equiv=refresh content='0;url=//evil'>",
 ]
 POSTS = ("/nights", "/nights/{op}/undo", "/memory/{id}/correct", "/memory/{id}/forget", "/memory/{id}/erase", "/import",
-         "/import/x", "/keys", "/keys/x/revoke", "/logout", "/theme", "/login")  # fmt: skip
+         "/import/x", "/held/x", "/keys", "/keys/x/revoke", "/logout", "/theme", "/login")  # fmt: skip
 
 
 def hostile(memory: Memory) -> str:

@@ -89,7 +89,9 @@ async def look(asked: Asked) -> Response:
             out.write(piece)
     kind = asked.text("format") or None
     try:
-        arrival = await asked.call(asked.memory.import_, path, format=kind, dry_run=True, slow=True, **asked.named)
+        arrival = await asked.call(
+            asked.memory.import_, path, format=kind, dry_run=True, trusted=False, slow=True, **asked.named
+        )
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
         raise
@@ -106,7 +108,9 @@ async def take_in(asked: Asked) -> Response:
         raise InputError("that file is not waiting any more; choose it again")
     del _waiting[asked.request.path_params["token"]]
     try:
-        arrival = await asked.call(asked.memory.import_, held.path, format=held.format, slow=True, **asked.named)
+        arrival = await asked.call(
+            asked.memory.import_, held.path, format=held.format, trusted=False, slow=True, **asked.named
+        )
     finally:
         shutil.rmtree(held.path.parent, ignore_errors=True)
     return asked.render("arrival.html", arrival=arrival, token=None, name=held.name)

@@ -9,7 +9,8 @@ from typing import Any
 from starlette.responses import Response
 
 from slowwave.errors import InputError
-from slowwave.records import Engram
+from slowwave.ops.quarantine import reason_of
+from slowwave.records import Engram, Item
 from slowwave.serve.page.frame import Asked, view
 from slowwave.serve.page.words import cut
 from slowwave.store.base import Entry, View
@@ -120,6 +121,8 @@ def _lines(text: str, most: int = 36) -> list[str]:
 async def correct(asked: Asked) -> Response:
     """A new text takes the old one's place."""
     id_ = asked.request.path_params["id"]
+    if (reason := reason_of(Item(asked.text("text")))) and not (asked.who.may("trust") and asked.who.key != "local"):
+        raise InputError(f"the new text {reason}; a key that may trust can put it there all the same")
     report = await asked.call(
         asked.memory.update,
         id_,
