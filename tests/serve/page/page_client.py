@@ -82,5 +82,5 @@ def fill(memory: Memory) -> None:
     ]  # fmt: skip
     for day, session, *turns in said:
         for n, text in enumerate(turns):
-            memory.add(text, speaker="Assistant" if n % 2 else "Ana", at=f"{day}T{9 + n:02d}:1{n}", session=session,
-                       user_id="ana")  # fmt: skip
+            who, at = "Assistant" if n % 2 else "Ana", f"{day}T{9 + n:02d}:1{n}"
+            memory.add(text, speaker=who, at=at, session=f"chat {session}", user_id="ana")

@@ -102,7 +102,7 @@ def picture(engram: Engram, left: list[Tie], right: list[Tie]) -> dict[str, Any]
             )  # fmt: skip
     return {
         "cards": cards, "height": height, "wide": WIDE, "card": CARD, "middle": MIDDLE,
-        "left": (WIDE - MIDDLE) / 2, "top": height / 2 - 24, "lines": _lines(engram.text, 24),
+        "left": (WIDE - MIDDLE) / 2, "top": height / 2 - 30, "lines": _lines(engram.text, 24),
         "more": len(left[DRAWN:]) + len(right[DRAWN:]),
     }  # fmt: skip
 

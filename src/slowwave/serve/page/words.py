@@ -37,9 +37,13 @@ CHANNELS = {
     "speaker": "who said it",
     "time": "when",
     "session": "same conversation",
-    "neighbour": "what stands beside it",
-    "stretch": "the stretch of talk",
-    "chain": "what took its place",
+    "around": "what stands beside it",
+    "known": "a fact that is asked for",
+    "alone": "stands by itself",
+    "question": "asks rather than tells",
+    "superseded": "holds no longer",
+    "recent": "said of late",
+    "gathered": "a summary of much",
 }
 
 
