@@ -186,6 +186,20 @@ def test_a_spent_budget_stops_the_model_not_the_rules_and_the_next_night_goes_on
     assert len(read) == len(set(read)) == 4, "each turn was read once"
 
 
+def test_turns_that_got_no_reply_are_told_and_read_the_next_night(open_memory, tmp_path):
+    memory = open_memory(LLM(TROUBLEMAKERS["times-out"](), wait=lambda seconds: None), tmp_path / "a.db")
+    memory.add("My flat is in Rome.", speaker="Anna", at=START, **ANA)
+    rehearsal, night = memory.sleep(dry_run=True, **ANA), memory.sleep(**ANA)
+    for report in (rehearsal, night):
+        assert "the model gave no reply; 1 turns are left for the next night" in report.notes
+        assert any("1 prompts to the model 1 came to nothing" in note for note in report.notes)
+    assert not memory.log(rejected=True, **ANA), "nothing was proposed"
+    memory.close()
+    again = open_memory(llm_of(HOMES), tmp_path / "a.db")
+    assert not again.sleep(**ANA).notes
+    assert set(facts(again)) == {"Anna's flat is in Rome."}
+
+
 def test_a_night_costs_calls_for_what_is_new(open_memory, clock):
     llm = llm_of(HOMES)
     memory = open_memory(llm)

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from slowwave.models.llm import LLM, Answer, Prompt, array_of, choice, obj, text
+from slowwave.models.llm import LLM, NO_REPLY, Answer, Prompt, array_of, choice, obj, text
 from slowwave.ops import words
 from slowwave.ops.consolidate import read_facts
 from slowwave.ops.grounding import Ground
@@ -104,16 +104,25 @@ def ask_facts(segment: Sequence[Engram], llm: LLM, made: Made, around: Iterable[
 
 
 def ask_many(
-    parts: Sequence[Sequence[Engram]], llm: LLM, made: Made, around: Iterable[str] = ()
+    parts: Sequence[Sequence[Engram]],
+    llm: LLM,
+    made: Made,
+    around: Iterable[str] = (),
+    unheard: list[Sequence[Engram]] | None = None,
 ) -> list[list[Draft] | None]:
-    """The same for several segments, asked at once where the model takes several prompts."""
+    """The same for several segments, asked at once where the model takes several prompts.
+
+    unheard  takes those to which no reply came at all, so that they can be asked again another night
+    """
     prompts = [facts_prompt(part) for part in parts]
     out: list[list[Draft] | None] = []
     for part, prompt, answer in zip(parts, prompts, llm.ask_all(prompts), strict=True):
         if answer.ok:
             out.append(_checked(prompt, answer, part, made, tuple(around)))
             continue
-        if not llm.exhausted:
+        if unheard is not None and answer.problem.startswith(NO_REPLY):
+            unheard.append(part)
+        elif not llm.exhausted:
             made.reject(prompt, answer, answer.problem)
         out.append(None)
     return out

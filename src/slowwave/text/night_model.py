@@ -1,13 +1,13 @@
 """What a language model adds to a night of the default memory: facts that no rule reads, and what causes what.
 
 The rules' part is done by then and does not wait. The model reads the new turns a segment at a time; what it says is
-grounded, then settled with the facts of the same subject and attribute, the rules' among them. Where it is exhausted,
-the turns that are left are remembered, and the next night goes on there.
+grounded, then settled with the facts of the same subject and attribute, the rules' among them. Where it is exhausted or
+silent, the turns that are left are remembered, and the next night goes on there.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from slowwave.models.llm import LLM
@@ -37,9 +37,10 @@ def read_with_model(night: Night, llm: LLM, made: Made, notes: list[str]) -> dic
     left: list[Engram] = []
     done = 0
     for part in batches(list(segments(order)), AT_ONCE):
-        asked = [None] * len(part) if llm.exhausted else ask_many(part, llm, made, voices)
+        unheard: list[Sequence[Engram]] = []
+        asked = [None] * len(part) if llm.exhausted else ask_many(part, llm, made, voices, unheard)
         for segment, drafts in zip(part, asked, strict=True):
-            if drafts is None and llm.exhausted:
+            if drafts is None and (llm.exhausted or segment in unheard):
                 left += segment
                 continue
             settling.take(drafts or (), segment)
@@ -47,7 +48,8 @@ def read_with_model(night: Night, llm: LLM, made: Made, notes: list[str]) -> dic
             done += len(segment)
         night.progress("read with the model", done, len(order))
     if left:
-        notes.append(f"the model stopped: {llm.exhausted}; {len(left)} turns are left for the next night")
+        why = f"the model stopped: {llm.exhausted}" if llm.exhausted else "the model gave no reply"
+        notes.append(f"{why}; {len(left)} turns are left for the next night")
     return _remembered(night, turns, left)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
@@ -16,7 +16,7 @@ from slowwave.ops.intake import check_text
 from slowwave.ops.provenance import dependents
 from slowwave.ops.replies import StoredReplies
 from slowwave.ops.undo import last_done, reverse
-from slowwave.records import Report
+from slowwave.records import Call, Report
 from slowwave.store.base import View, Want
 from slowwave.store.clock import parse_moment
 from slowwave.store.filters import parse
@@ -34,6 +34,7 @@ def night(memory: Memory, view: View, since: Moment, progress: Progress) -> Repo
     start, now = time.perf_counter(), memory._now()
     with Holding(memory.store, view.scope, "sleep") as held:
         dreamt, llm = dream(memory, view, now, since, held.watching(progress))
+        calls = tuple(llm.take_calls()) if llm else ()
         operation = memory._operation(
             "sleep",
             view.scope,
@@ -41,14 +42,18 @@ def night(memory: Memory, view: View, since: Moment, progress: Progress) -> Repo
             {"half_life_days": memory.half_life_days},
             cursor=dreamt.cursor,
             model=llm.name if llm else "",
-            calls=tuple(llm.take_calls()) if llm else (),
+            calls=calls,
             rejected=dreamt.rejected,
             lease=held.lease,
         )
         progress("write", 0, len(dreamt.changes))
         applied = memory.store.apply(operation, dreamt.changes, dreamt.index)
         held.written()
-    notes = [*dreamt.notes, *(f"set aside: {change.verb} {change.id}: {why}" for change, why in applied.refused)]
+    notes = [
+        *dreamt.notes,
+        *_in_vain(calls),
+        *(f"set aside: {change.verb} {change.id}: {why}" for change, why in applied.refused),
+    ]
     progress("write", len(dreamt.changes), len(dreamt.changes))
     try:
         done = memory.store.build_ann(view.scope, partial(progress, "ann"))
@@ -61,8 +66,9 @@ def night(memory: Memory, view: View, since: Moment, progress: Progress) -> Repo
 def rehearsal(memory: Memory, view: View, since: Moment, progress: Progress) -> Report:
     """What a night would change, written nowhere."""
     start = time.perf_counter()
-    dreamt, _ = dream(memory, view, memory._now(), since, progress)
-    return Report(dreamt.changes, None, time.perf_counter() - start, notes=dreamt.notes)
+    dreamt, llm = dream(memory, view, memory._now(), since, progress)
+    notes = [*dreamt.notes, *_in_vain(llm.take_calls() if llm else ())]
+    return Report(dreamt.changes, None, time.perf_counter() - start, notes=notes)
 
 
 def dream(memory: Memory, view: View, now: datetime, since: Moment, progress: Progress) -> tuple[Dream, LLM | None]:
@@ -77,6 +83,14 @@ def dream(memory: Memory, view: View, now: datetime, since: Moment, progress: Pr
     llm = memory.llm.session(StoredReplies(memory.store.replies(view.scope))) if memory.llm else None
     params = {"half_life_days": memory.half_life_days}
     return memory.system.sleep(Night(view, cursor, now, memory.embedder, progress, params, llm)), llm
+
+
+def _in_vain(calls: Sequence[Call]) -> list[str]:
+    """What to say of prompts of which nothing could be made."""
+    problems = [call.problem for call in calls if call.problem]
+    if not problems:
+        return []
+    return [f"of {len(calls)} prompts to the model {len(problems)} came to nothing, the first: {problems[0]}"]
 
 
 def take_back(memory: Memory, view: View, op: str | None) -> Report:
