@@ -140,7 +140,8 @@ class Compare(Probe):
 
         if "cmr-heads" not in PLACES:
             return []
-        probe: Any = SYSTEMS["cmr-heads"](quick=self.quick, seed=self.seed)
+        longest = int(getattr(pair.first.model.config, "context", 0) or 256)
+        probe: Any = SYSTEMS["cmr-heads"](quick=self.quick, seed=self.seed, items=min(50, longest // 2 - 1))
         lists = probe.lists(pair.first, texts)
         found = [
             work.part(f"recall-heads-{label}", partial(probe.heads, one, lists, progress))
@@ -151,7 +152,7 @@ class Compare(Probe):
                 "layer": a["layer"], "head": a["head"], "distance": [a["distance"], b["distance"]],
                 "matching": [a["matching"], b["matching"]],
             }
-            for a, b in zip(found[0], found[1], strict=True)
+            for a, b in zip(found[0]["heads"], found[1]["heads"], strict=True)
         ]  # fmt: skip
 
     def _losses(self, pair: Pair, corpus: Tokens, progress: Progress) -> Values:
@@ -295,6 +296,15 @@ def tables(values: Values) -> dict[str, list[list[str]]]:
         order = sorted(values["heads"], key=lambda one: -one["change"])[:12]
         out["Heads that changed most"] = [["layer", "head", "change of its output"]] + [
             [str(one["layer"]), str(one["head"]), f"{one['change']:.0%}"] for one in order
+        ]
+    if "recall_heads" in values:
+        known = [one for one in values["recall_heads"] if None not in one["distance"]]
+        order = sorted(known, key=lambda one: -abs(one["matching"][1] - one["matching"][0]))[:12]
+        out["Heads that attend to what followed last time"] = [
+            ["layer", "head", "attention to it, first", "second", "distance from the recall model, first", "second"]
+        ] + [
+            [str(one["layer"]), str(one["head"]), *(f"{v:.3f}" for v in (*one["matching"], *one["distance"]))]
+            for one in order
         ]
     if "facts" in values:
         order = sorted(values["facts"], key=lambda one: -abs(one["confidence"][1] - one["confidence"][0]))

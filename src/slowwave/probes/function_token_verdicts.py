@@ -84,7 +84,7 @@ def _steering(found: Values) -> list[Verdict]:
     features = [one for one in found["features"] if one.get("k") is not None]
     if found["features"]:
         parts.append(("A few features of that state turn the answer as well", features))
-        alone = [{**one["alone"], "n": 10} for one in features]
+        alone = [one["alone"] for one in features]
         parts.append(("One feature alone turns the answer", alone))
     for claim, rows in parts:
         if not rows:

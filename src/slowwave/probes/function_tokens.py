@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 QUICK = {"tokens": 20_000, "loss_tokens": 8_000, "expansion": 2, "epochs": 1, "autoencoders": 1}
-SCORED = 4096  # tokens for the cross-entropy score
+SCORED = 1024  # tokens for the cross-entropy score
 
 
 class FunctionTokens(Probe):
@@ -69,7 +69,7 @@ class FunctionTokens(Probe):
         "Autoencoders are TopK ones trained on the texts at hand, 8 times the width, not Gemma Scope's 2^20. The paper "
         "has no control for frequency; three are added: labels permuted, the same network untrained, and D50, the "
         "features fired within 50 occurrences from 50 documents. The first position of a text is left out. Steering is "
-        "chosen on one half of the prompts and told on the other, beside random vectors of equal length."
+        "chosen on a third of the prompts and told on the others, beside random vectors of equal length."
     )
     proof = "proofs/function_tokens.py"
     late = ("loss_tokens", "prompts", "features", "traits", "checkpoints", "sizes")
@@ -161,9 +161,9 @@ class FunctionTokens(Probe):
         return tuple(sorted({round(many * part) for part in (0.3, 0.6)} | {min(many - 1, round(many * 0.9))}))
 
     def _between(self, subject: Subject) -> list[int]:
-        """Layers that steering tries beside those of the autoencoders: four, evenly through the model; two if quick."""
+        """Layers that steering tries beside those of the autoencoders: the middle and the last."""
         many = len(anatomy(subject.model).blocks)
-        step = max(1, many // (2 if self.quick else 4))
+        step = max(1, many // 2)
         return list(range(step - 1, many, step))
 
     # -- A: classes

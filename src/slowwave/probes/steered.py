@@ -1,8 +1,8 @@
 """Part D: a trait's state added at the last function token of neutral prompts, whole, as few features, and as one.
 
-Every choice (layer, strength, k, coefficient) is made on the first half of the neutral prompts and told on the second.
+Every choice (layer, strength, k, coefficient) is made on a third of the neutral prompts and told on the others.
 A random vector of equal length is the control throughout, three draws of it. Beside the state itself, as in the paper,
-its difference from the mean state of the first half of the neutral prompts is tried.
+its difference from the mean state of that third is tried.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from slowwave.probes.subjects import Subject
 from slowwave.probes.traits import NEUTRAL, Trait
 
 WAYS = (("state", 1.0), ("state", 4.0), ("difference", 2.0), ("difference", 4.0), ("difference", 8.0))  # and strengths
-COEFFICIENTS = (0.125, 0.25, 0.5, 1.0)  # of a direction, times the length of the trait's state
+COEFFICIENTS = (0.25, 1.0)  # of a direction, times the length of the trait's state
 DRAWS = 3  # random vectors
 
 
@@ -33,7 +33,7 @@ class Steering:
 
     many     tokens of an answer
     layers   that are tried for the raw vector
-    neutral  prompts; the first half is for choosing, the second for what is told
+    neutral  prompts; the first third is for choosing, the rest for what is told
     most     features that are tried
     """
 
@@ -48,9 +48,9 @@ class Steering:
 
     def __post_init__(self) -> None:
         self._asked = [self.subject.ask(prompt) for prompt in self.neutral]
-        half = len(self._asked) // 2
-        self._choose, self._tell = self._asked[:half], self._asked[half:]
-        self._told = self.neutral[half:]
+        cut = len(self._asked) // 3
+        self._choose, self._tell = self._asked[:cut], self._asked[cut:]
+        self._told = self.neutral[cut:]
 
     def answers(self, prompts: Sequence[Sequence[int]], layer: int | None, vector: Tensor | None) -> list[str]:
         """What the model says to prompts with a vector added at their last token."""
@@ -135,7 +135,7 @@ class Steering:
 
     def _alone(self, trait: Trait, layer: int, row: Tensor) -> dict[str, Any]:
         """One feature by itself, at the coefficient that does best; a row has the length of the trait's state."""
-        rates = {c: _rate(trait, self.answers(self._choose, layer, c * row)) for c in (0.5, 1.0, 2.0, 4.0)}
+        rates = {c: _rate(trait, self.answers(self._choose, layer, c * row)) for c in (0.5, 1.0, 2.0)}
         coefficient = max(rates, key=lambda c: (rates[c], -c))
         answers = self.answers(self._tell, layer, coefficient * row)
         return {
