@@ -32,13 +32,26 @@ def clock() -> Clock:
     return Clock()
 
 
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """A test marked `any_store` runs on each; its `path` is then a file, or the URL of a tenant of its own."""
+    if metafunc.definition.get_closest_marker("any_store"):
+        metafunc.parametrize("store_kind", ["sqlite", "postgres"], indirect=True)
+
+
 @pytest.fixture
-def path(tmp_path: Path) -> Path:
+def store_kind(request: pytest.FixtureRequest) -> str:
+    return str(getattr(request, "param", "sqlite"))
+
+
+@pytest.fixture
+def path(tmp_path: Path, store_kind: str, request: pytest.FixtureRequest) -> Path | str:
+    if store_kind == "postgres":
+        return str(request.getfixturevalue("server").tenant())
     return tmp_path / "memory.db"
 
 
 @pytest.fixture
-def open_memory(path: Path, clock: Clock) -> Iterator[Callable[..., Memory]]:
+def open_memory(path: Path | str, clock: Clock) -> Iterator[Callable[..., Memory]]:
     """Opens memories on one file, and closes them."""
     opened: list[Memory] = []
 

@@ -74,6 +74,7 @@ def run_together(path: Path, roles: list[str], seconds: float, *more: str) -> li
     return said
 
 
+@pytest.mark.any_store
 def test_eight_processes_open_a_new_file_and_take_in_the_same(path: Path) -> None:
     said = run_together(path, ["ingester"] * 8, 0.0)
     assert [one["turns"] for one in said] == [1] * 8
@@ -83,6 +84,7 @@ def test_eight_processes_open_a_new_file_and_take_in_the_same(path: Path) -> Non
         assert memory.check() == []
 
 
+@pytest.mark.any_store
 def test_eight_processes_of_all_kinds_lose_nothing(path: Path) -> None:
     with Memory(path, embedder="fake") as memory:
         target = memory.add("the record that all update", kind="note", user_id="u").ids[0]
@@ -102,6 +104,7 @@ def test_eight_processes_of_all_kinds_lose_nothing(path: Path) -> None:
         assert memory.check() == []
 
 
+@pytest.mark.any_store
 def test_threads_share_one_memory(memory: Memory) -> None:
     errors: list[BaseException] = []
 
@@ -171,6 +174,7 @@ def test_connections_of_ended_threads_are_closed(memory: Memory, path: Path) -> 
 
 @forks
 @pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
+@pytest.mark.any_store
 def test_a_forked_child_writes_on_after_its_parent_has_closed(path: Path) -> None:
     memory = Memory(path, embedder="fake")
     memory.add("before the fork", user_id="u")
@@ -201,6 +205,7 @@ def test_a_forked_child_writes_on_after_its_parent_has_closed(path: Path) -> Non
 
 @forks
 @pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
+@pytest.mark.any_store
 def test_forks_while_other_threads_write_and_search(path: Path) -> None:
     memory = Memory(path, embedder="fake", durable=False)
     memory.add("first", user_id="u")
@@ -239,6 +244,7 @@ def test_forks_while_other_threads_write_and_search(path: Path) -> None:
     memory.close()
 
 
+@pytest.mark.any_store
 def test_of_two_corrections_of_one_record_one_is_told(open_memory: Callable[..., Memory]) -> None:
     one, two = open_memory(), open_memory()
     id_ = one.add("Ana lives in Porto", user_id="u").ids[0]

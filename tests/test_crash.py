@@ -83,12 +83,19 @@ def rng(request: pytest.FixtureRequest) -> random.Random:
     return random.Random(request.node.name)
 
 
+@pytest.fixture
+def slow(store_kind: str) -> int:
+    """How many times as long a call takes as in a file: so many times fewer rounds, each so many times longer."""
+    return 6 if store_kind == "postgres" else 1
+
+
 @pytest.mark.parametrize("durable", [True, False])
-def test_writers_lose_nothing_that_was_acknowledged(path: Path, durable: bool, rng: random.Random) -> None:
+@pytest.mark.any_store
+def test_writers_lose_nothing_that_was_acknowledged(path: Path, durable: bool, rng: random.Random, slow: int) -> None:
     number = 0
     acknowledged: set[int] = set()
     hidden: dict[int, bool] = {}
-    for _ in range(75):
+    for _ in range(75 // slow):
 
         def work(say: Callable[..., None], start: int = number) -> None:
             memory = open_(path, durable=durable)
@@ -106,7 +113,7 @@ def test_writers_lose_nothing_that_was_acknowledged(path: Path, durable: bool, r
                     memory.sleep(user_id="u")
                     say("slept", this)
 
-        for word, *rest in killed(work, rng.uniform(0, 0.06)):
+        for word, *rest in killed(work, rng.uniform(0, 0.06 * slow)):
             if word == "added":
                 acknowledged.add(rest[0])
                 hidden[rest[0]] = False
@@ -122,19 +129,20 @@ def test_writers_lose_nothing_that_was_acknowledged(path: Path, durable: bool, r
         assert memory.check() == []
         shown = {int(e.text.split()[1]) for e in memory.list(user_id="u", kinds="episode", limit=None)}
         assert {n for n, gone in hidden.items() if not gone} - {n for n in hidden if n % 3 == 1} <= shown
-        assert number > 20, "the rounds were too short to write anything"
+        assert number > 20 // slow, "the rounds were too short to write anything"
 
 
-def test_adding_again_completes_what_a_kill_cut_short(path: Path, rng: random.Random) -> None:
+@pytest.mark.any_store
+def test_adding_again_completes_what_a_kill_cut_short(path: Path, rng: random.Random, slow: int) -> None:
     whole = [f"line {n} of a long list" for n in range(1500)]
-    for _ in range(25):
+    for _ in range(25 // slow):
 
         def work(say: Callable[..., None]) -> None:
             memory = open_(path, durable=False)
             say("open")
             memory.add(whole, user_id="u", progress=lambda *_: None)
 
-        killed(work, rng.uniform(0, 0.15))
+        killed(work, rng.uniform(0, 0.15 * slow))
         with open_(path) as memory:
             held = memory.list(user_id="u", limit=None)
             assert len(held) in (*range(0, 1500, 256), 1500)
@@ -145,10 +153,11 @@ def test_adding_again_completes_what_a_kill_cut_short(path: Path, rng: random.Ra
         assert memory.check() == []
 
 
-def test_undo_is_whole_or_not_done(path: Path, rng: random.Random) -> None:
+@pytest.mark.any_store
+def test_undo_is_whole_or_not_done(path: Path, rng: random.Random, slow: int) -> None:
     with open_(path) as memory:
         memory.add(batch(0), user_id="u")
-    for _ in range(40):
+    for _ in range(40 // slow):
 
         def work(say: Callable[..., None]) -> None:
             memory = open_(path, durable=False)
@@ -159,7 +168,7 @@ def test_undo_is_whole_or_not_done(path: Path, rng: random.Random) -> None:
                 memory.undo(report.op, user_id="u")
                 say("undone", turn)
 
-        words = killed(work, rng.uniform(0, 0.04))
+        words = killed(work, rng.uniform(0, 0.04 * slow))
         with open_(path) as memory:
             shown = len(memory.list(user_id="u"))
             assert shown in (0, BATCH)
@@ -189,9 +198,10 @@ def test_a_new_file_is_made_whole_or_again(tmp_path: Path, rng: random.Random) -
             assert memory.check() == []
 
 
-def test_reembedding_goes_on_after_kills_and_the_swap_is_whole(path: Path, rng: random.Random) -> None:
+@pytest.mark.any_store
+def test_reembedding_goes_on_after_kills_and_the_swap_is_whole(path: Path, rng: random.Random, slow: int) -> None:
     with open_(path) as memory:
-        memory.add([f"text number {n} about wine" for n in range(2000)], user_id="u")
+        memory.add([f"text number {n} about wine" for n in range(2000 // slow)], user_id="u")
     rounds = done = 0
     while not done and rounds < 400:
         rounds += 1
@@ -201,7 +211,7 @@ def test_reembedding_goes_on_after_kills_and_the_swap_is_whole(path: Path, rng: 
             say("open")
             memory.reembed(OTHER)
 
-        killed(work, rng.uniform(0, 0.05))
+        killed(work, rng.uniform(0, 0.05 * slow))
         embedder: Any
         for embedder in ("fake", OTHER):  # exactly one of the two serves, and with every vector
             memory = open_(path, embedder=embedder)
@@ -218,12 +228,13 @@ def test_reembedding_goes_on_after_kills_and_the_swap_is_whole(path: Path, rng: 
     assert rounds > 1, "no kill fell into it"
 
 
-def test_rebuilding_goes_on_after_kills(path: Path, rng: random.Random) -> None:
+@pytest.mark.any_store
+def test_rebuilding_goes_on_after_kills(path: Path, rng: random.Random, slow: int) -> None:
     with open_(path) as memory:
         memory.add([f"text number {n} about wine" for n in range(1500)], user_id="u")
         query = {"query": "wine number 77", "user_id": "u", "top_k": 5, "threshold": 0, "note_use": False}
         before = [hit.id for hit in memory.search(**query)]
-    for _ in range(15):
+    for _ in range(15 // slow):
 
         def work(say: Callable[..., None]) -> None:
             memory = open_(path, durable=False)

@@ -13,18 +13,19 @@ from slowwave.bench.peer_table import better, peer_lines
 
 
 @pytest.mark.parametrize("name", sorted(BENCHMARKS))
-def test_quick_run(name, tmp_path, monkeypatch):
+def test_quick_run(name, tmp_path, monkeypatch, request):
     kind = BENCHMARKS[name]
     missing = [need for need in kind.needs if not (data_root() / need).is_dir()]
     if missing:
         pytest.skip(f"no data set {', '.join(missing)} in {data_root()}; set SLOWWAVE_DATA")
     monkeypatch.setenv("SLOWWAVE_CACHE", str(tmp_path / "cache"))
     out = tmp_path / "results" / "r.json"
-    bench = kind(quick=True, out=out)
+    given = {"database": request.getfixturevalue("server").tenant()} if name == "scale" else {}
+    bench = kind(quick=True, out=out, **given)
     seen = []
     result = bench.run(lambda stage, done, total: seen.append((stage, done, total)))
     assert result["benchmark"] == name
-    assert result["command"] == f"slowwave bench {name} --quick"
+    assert result["command"] == f"slowwave bench {name} --quick{' --database URL' if given else ''}"
     assert {"versions", "machine", "date", "parameters"} <= set(result)
     assert json.loads(out.read_text()) == json.loads(json.dumps(result))
     assert seen

@@ -40,7 +40,7 @@ def test_postgres_store(check: Callable[[Bench], None], vector_dtype: str, tmp_p
     def factory(path: Path, **options: Any) -> Store:
         from slowwave.store.postgres import PostgresStore
 
-        fresh = server.empty if options.get("readonly") else server.database
+        fresh = server.empty if options.get("readonly") else server.database  # row numbers from 1, as in a file
         url = urls[path] if path in urls else urls.setdefault(path, fresh())
         return PostgresStore(url, durable=False, vector_dtype=vector_dtype, **options)
 
@@ -50,6 +50,7 @@ def test_postgres_store(check: Callable[[Bench], None], vector_dtype: str, tmp_p
     finally:
         for store in bench.stores:
             store.close()
+        server.discard(*urls.values())
 
 
 @pytest.mark.parametrize("check", EMBEDDER_CHECKS, ids=lambda check: check.__name__)

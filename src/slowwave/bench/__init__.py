@@ -29,6 +29,7 @@ _PLACES = {
     "state": "slowwave.bench.state:StateRecall",
     "state-speed": "slowwave.bench.state_speed:StateSpeed",
     "speed": "slowwave.bench.speed:Speed",
+    "scale": "slowwave.bench.scale:Scale",
 }
 
 

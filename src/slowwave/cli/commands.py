@@ -96,9 +96,11 @@ def opened(args: Args, create: bool = False) -> Iterator[Memory]:
     """The memory that the command line names; only a command that writes makes a new file."""
     from slowwave.memory import Memory
     from slowwave.ops.arguments import default_path
+    from slowwave.store import is_url
 
-    path = Path(getattr(args, "db", None) or default_path()).expanduser()
-    if not create and not path.exists():
+    named = str(getattr(args, "db", None) or default_path())
+    path = named if is_url(named) else Path(named).expanduser()
+    if not create and isinstance(path, Path) and not path.exists():
         raise NotFoundError(f"there is no memory at {path}; put something in with slowwave add, or name it with --db")
     chosen = {name: value for name, value in given(args, Memory).items() if name != "path"}  # of import and export
     with Memory(path, **chosen) as memory:
@@ -507,5 +509,6 @@ def check(args: Args) -> Done:
 
 
 import slowwave.cli.instruments  # noqa: E402  enters slowwave probe
+import slowwave.cli.moving  # noqa: E402  enters migrate, worker and jobs
 import slowwave.cli.serving  # noqa: E402  enters serve and keys
 import slowwave.cli.showcase  # noqa: E402, F401  enters the commands that need no memory

@@ -39,6 +39,9 @@ def fill_serve(parser: Parser) -> None:
     group.add_argument("--read-only", action="store_true", help="nothing can be changed through the server")
     says = "endpoint to which /v1/chat/completions forwards, such as http://127.0.0.1:8080/v1 (SLOWWAVE_UPSTREAM_URL)"
     group.add_argument("--upstream", metavar="URL", help=f"{says}; its key is SLOWWAVE_UPSTREAM_API_KEY")
+    group.add_argument("--jobs", choices=("here", "workers"), default="here",
+                       help="who does long work: this process, or the slowwave worker processes of a memory in "
+                       "PostgreSQL (default: here)")  # fmt: skip
     group.add_argument("--max-body-bytes", type=int, metavar="BYTES", help="of a request (default: 4000000)")
 
 
@@ -56,6 +59,10 @@ def serve(args: Args) -> Done:
         chosen["upstream"] = Upstream(url, os.environ.get("SLOWWAVE_UPSTREAM_API_KEY", ""))
     readonly = bool(getattr(args, "read_only", False))
     with opened(args, create=not getattr(args, "readonly", False)) as memory:
+        if args.jobs == "workers":
+            from slowwave.serve.postgres_jobs import PostgresJobs
+
+            chosen["jobs"] = PostgresJobs(memory)
         app = create_app(memory, readonly=readonly, **chosen)
         if not is_loopback(args.host) and not app.state.service.keys.exist:
             raise AccessError(

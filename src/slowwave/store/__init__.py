@@ -9,9 +9,14 @@ from slowwave.errors import ExtraMissingError
 from slowwave.store.base import Store
 
 
+def is_url(path: str | Path) -> bool:
+    """Whether a memory's place is a PostgreSQL server's, and no file."""
+    return str(path).startswith(("postgresql://", "postgres://"))
+
+
 def open_store(path: str | Path, **options: Any) -> Store:
     """The store of a path: postgresql://... is a server's, anything else is a SQLite file."""
-    if str(path).startswith(("postgresql://", "postgres://")):
+    if is_url(path):
         try:
             import psycopg_pool  # noqa: F401
         except ImportError as error:
@@ -24,4 +29,4 @@ def open_store(path: str | Path, **options: Any) -> Store:
     return SqliteStore(path, **options)
 
 
-__all__ = ["Store", "open_store"]
+__all__ = ["Store", "is_url", "open_store"]

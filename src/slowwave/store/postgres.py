@@ -136,10 +136,25 @@ class PostgresStore(SqlStore):
     def held_texts(self) -> tuple[str, ...]:
         return (
             *HELD,
+            "SELECT body AS part FROM words",
             "SELECT name AS part FROM speakers",
             "SELECT name AS part FROM sessions",
-            "SELECT current_setting('slowwave.tenant') AS part",
+            "SELECT id || ' ' || scope || ' ' || arguments || ' ' || actor AS part FROM jobs",
+            "SELECT name AS part FROM tenants",
         )
+
+    def holds(self, piece: str) -> bool:
+        """Where the server's files are scanned, what other tenants hold accounts for bytes as well."""
+        if super().holds(piece):
+            return True
+        instr = self.connections.dialect.found_in("lower(part)", "lower(%s)")
+        with self.connections.maintenance() as connection:
+            return any(
+                connection.execute(
+                    f"SELECT EXISTS (SELECT 1 FROM ({texts.replace('%', '%%')}) held WHERE {instr})", (piece,)
+                ).fetchall()[0][0]
+                for texts in self.held_texts()
+            )
 
     def scan(self, needles: Sequence[bytes]) -> dict[str, list[str]]:
         return postgres_erasure.scan(self.connections, needles)
@@ -194,11 +209,11 @@ class PostgresStore(SqlStore):
                     (to_micros(moment), half_life_days, None if due is None else to_micros(due), id_),
                 )
 
-    def index_words(self, session: Session, scope: Scope, place: int, n: int, words: str, anew: bool = False) -> None:
-        session.execute(
-            "INSERT INTO words (scope, engram, stems) VALUES (?, ?, ?) "
-            "ON CONFLICT (scope, engram) DO UPDATE SET stems = excluded.stems",
-            (place, n, packed(words)),
+    def index_words(self, session: Session, records: Sequence[tuple[Scope, int, int, str]], anew: bool = False) -> None:
+        session.executemany(
+            "INSERT INTO words (scope, engram, stems, body) VALUES (?, ?, ?, ?) ON CONFLICT (scope, engram) "
+            "DO UPDATE SET stems = excluded.stems, body = excluded.body",
+            [(place, n, packed(words), words) for _, place, n, words in records],
         )
 
     def end_write(self, session: Session, writer: Writer) -> None:
@@ -209,6 +224,11 @@ class PostgresStore(SqlStore):
 
     def erase_words(self, session: Session) -> int:
         gone = session.execute(f"DELETE FROM words WHERE engram IN {erasure.DOOMED}").rowcount
+        # What has ended is told of no more where it may name somebody whose records go.
+        session.execute(
+            "DELETE FROM jobs WHERE ended IS NOT NULL AND EXISTS (SELECT 1 FROM scopes b WHERE b.n IN (SELECT scope "
+            "FROM doomed) AND b.user_id = coalesce(jobs.scope::json ->> 'user_id', b.user_id))"
+        )
         session.execute(
             "UPDATE scopes s SET records = 0, length = 0 WHERE s.n IN (SELECT scope FROM doomed)",
         )
@@ -222,6 +242,23 @@ class PostgresStore(SqlStore):
         session.execute("DELETE FROM words w WHERE NOT EXISTS (SELECT 1 FROM engrams e WHERE e.n = w.engram)")
         session.execute("UPDATE scopes SET records = 0, length = 0")
         self._count(session, "TRUE", [], "", "")
+
+    def words_table(self) -> str:
+        return "words"
+
+    def reserve(self, session: Session, table: str, most: int) -> int:
+        sequence = f"{table}_n_seq"
+        session.execute("SELECT pg_advisory_xact_lock(?)", (self.connections.key("numbers", table),))
+        last, used = session.execute(f"SELECT last_value, is_called FROM {sequence}").fetchall()[0]
+        base = int(last) if used else 0
+        if most:
+            session.execute(f"SELECT setval('{sequence}', ?)", (base + most,))
+        return base
+
+    def moved_in(self) -> None:
+        with self.connections.write() as session:
+            self._count(session, "TRUE", [], "", "")
+        self.words.clear()
 
     def compact(self) -> str:
         self.words.clear()

@@ -103,8 +103,10 @@ class Running:
 
     def executemany(self, sql: str, rows: Iterable[Sequence[Any]], /) -> None:
         """Run a statement once a row, without waiting for each."""
-        with self.connection.cursor() as cursor:
-            cursor.executemany(spelled(sql), [list(row) for row in rows])
+        given = [list(row) for row in rows]
+        if given:
+            with self.connection.cursor() as cursor:
+                cursor.executemany(spelled(sql), given)
 
 
 class PostgresConnections(Connections):
@@ -119,7 +121,7 @@ class PostgresConnections(Connections):
     dialect = PostgresDialect()
 
     def __init__(self, url: str, readonly: bool, timeout_seconds: float, durable: bool, pool: int) -> None:
-        self._conninfo, self.tenant, self.path = parts_of(url)
+        self.conninfo, self.tenant, self.path = parts_of(url)
         self.readonly = readonly
         self.timeout_seconds = timeout_seconds
         self.durable = durable
@@ -131,7 +133,7 @@ class PostgresConnections(Connections):
         self.number = 0
         self._role = False
         with self.translated():
-            conninfo_to_dict(self._conninfo)
+            conninfo_to_dict(self.conninfo)
             self._prepare()
         _EVERY.add(self)
 
@@ -296,7 +298,7 @@ class PostgresConnections(Connections):
                 raise StoreError(f"{self.path} was closed; make a new Memory")
             if self._pool is None:
                 self._pool = ConnectionPool(
-                    make_conninfo(self._conninfo, application_name="slowwave"),
+                    make_conninfo(self.conninfo, application_name="slowwave"),
                     min_size=1,
                     max_size=self.most,
                     kwargs={"autocommit": True},
@@ -319,7 +321,7 @@ class PostgresConnections(Connections):
             connection.execute(f"SET ROLE {ROLE}")
 
     def _connect(self) -> psycopg.Connection[Any]:
-        connection = psycopg.connect(make_conninfo(self._conninfo, application_name="slowwave"), autocommit=True)
+        connection = psycopg.connect(make_conninfo(self.conninfo, application_name="slowwave"), autocommit=True)
         connection.execute(f"SET search_path = {SCHEMA}, public")
         return connection
 
@@ -394,7 +396,7 @@ class PostgresConnections(Connections):
             connection.execute(
                 f"GRANT USAGE, CREATE ON SCHEMA {SCHEMA} TO {ROLE}; "
                 f"GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA {SCHEMA} TO {ROLE}; "
-                f"GRANT USAGE, SELECT ON ALL SEQUENCES IN SCHEMA {SCHEMA} TO {ROLE}; "
+                f"GRANT USAGE, SELECT, UPDATE ON ALL SEQUENCES IN SCHEMA {SCHEMA} TO {ROLE}; "
                 f"REVOKE INSERT, UPDATE, DELETE ON tenants, steps FROM {ROLE}"
             )
 

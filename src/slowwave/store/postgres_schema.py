@@ -111,8 +111,9 @@ CREATE TABLE times (
     PRIMARY KEY (scope, start, stop, engram)
 );
 CREATE INDEX times_engram ON times (engram);
-CREATE TABLE words (                              -- a record's stems in their order, each as 8 bytes of its hash
-    tenant TENANT, scope BIGINT NOT NULL, engram BIGINT NOT NULL, stems BYTEA NOT NULL, PRIMARY KEY (scope, engram)
+CREATE TABLE words (                              -- a record's words, and its stems, each as 8 bytes of its hash
+    tenant TENANT, scope BIGINT NOT NULL, engram BIGINT NOT NULL, stems BYTEA NOT NULL, body TEXT NOT NULL,
+    PRIMARY KEY (scope, engram)
 );
 CREATE INDEX words_engram ON words (engram);
 """
@@ -178,7 +179,19 @@ CREATE TABLE held (                               -- kept apart until somebody d
 CREATE INDEX held_scope ON held (scope, n);
 """
 
-STEPS: tuple[str, ...] = (FIRST, MODELS, SERVING)
+QUEUE = """
+CREATE TABLE jobs (                               -- long work; whose turn it is, is procrastinate's to say
+    tenant TENANT, id TEXT NOT NULL, verb TEXT NOT NULL, scope TEXT NOT NULL, arguments TEXT NOT NULL,
+    actor TEXT NOT NULL, state TEXT NOT NULL, stage TEXT NOT NULL DEFAULT '', done BIGINT NOT NULL DEFAULT 0,
+    total BIGINT NOT NULL DEFAULT 0, attempts BIGINT NOT NULL DEFAULT 0, result TEXT, error TEXT,
+    created BIGINT NOT NULL, started BIGINT, ended BIGINT, cancelled BIGINT NOT NULL DEFAULT 0, place BIGINT NOT NULL,
+    PRIMARY KEY (tenant, id)
+);
+CREATE INDEX jobs_created ON jobs (tenant, created);
+CREATE INDEX jobs_open ON jobs (tenant, verb, scope) WHERE state IN ('waiting', 'running');
+"""
+
+STEPS: tuple[str, ...] = (FIRST, MODELS, SERVING, QUEUE)
 VERSION = len(STEPS)
 
 

@@ -104,12 +104,11 @@ def _embed_batch(
     engrams = read_engrams(connections.fetch, connections.dialect, ns)
     blobs = encode(embed(list(engrams.values())), dtype)
     with connections.write() as connection:
-        for n, blob in zip(engrams, blobs, strict=True):
-            connection.execute(
-                "INSERT INTO vectors (model, scope, engram, vector) "
-                "SELECT ?, e.scope, e.n, ? FROM engrams e WHERE e.n = ? ON CONFLICT DO NOTHING",
-                (model, blob, n),
-            )
+        connection.executemany(
+            "INSERT INTO vectors (model, scope, engram, vector) "
+            "SELECT ?, e.scope, e.n, ? FROM engrams e WHERE e.n = ? ON CONFLICT DO NOTHING",
+            [(model, blob, n) for n, blob in zip(engrams, blobs, strict=True)],
+        )
 
 
 def rebuild(
@@ -141,24 +140,29 @@ def rebuild(
                 connection.execute("DELETE FROM meta WHERE key = 'rebuilt'")
                 bump_epoch(connection)
                 return
-            for (n, engram), entry in zip(engrams.items(), made, strict=True):
-                scope = connection.execute("SELECT scope FROM engrams WHERE n = ?", (n,)).fetchone()
-                if scope is None:
-                    continue
-                store.index_words(connection, engram.scope, scope[0], n, entry.words, anew=True)
-                connection.execute("DELETE FROM times WHERE engram = ?", (n,))
-                for start, stop in entry.times:
-                    connection.execute(
-                        "INSERT INTO times (scope, start, stop, engram) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING",
-                        (scope[0], start, stop, n),
-                    )
-                if model is not None and entry.vector is not None:
-                    blob = encode(entry.vector[None, :], model.dtype)[0]
-                    connection.execute(
-                        "INSERT INTO vectors (model, scope, engram, vector) VALUES (?, ?, ?, ?) "
-                        "ON CONFLICT (model, scope, engram) DO UPDATE SET vector = excluded.vector",
-                        (model.n, scope[0], n, blob),
-                    )
+            places = dict(
+                connection.execute(
+                    f"SELECT n, scope FROM engrams WHERE {connections.dialect.among('n')}",
+                    [connections.dialect.listed(ns)],
+                ).fetchall()
+            )
+            fresh = [(n, one, entry) for (n, one), entry in zip(engrams.items(), made, strict=True) if n in places]
+            store.index_words(
+                connection, [(one.scope, places[n], n, entry.words) for n, one, entry in fresh], anew=True
+            )
+            connection.executemany("DELETE FROM times WHERE engram = ?", [(n,) for n, _, _ in fresh])
+            connection.executemany(
+                "INSERT INTO times (scope, start, stop, engram) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING",
+                [(places[n], start, stop, n) for n, _, entry in fresh for start, stop in entry.times],
+            )
+            embedded = [(n, entry.vector) for n, _, entry in fresh if entry.vector is not None]
+            if model is not None and embedded:
+                blobs = encode(np.stack([vector for _, vector in embedded]), model.dtype)
+                connection.executemany(
+                    "INSERT INTO vectors (model, scope, engram, vector) VALUES (?, ?, ?, ?) "
+                    "ON CONFLICT (model, scope, engram) DO UPDATE SET vector = excluded.vector",
+                    [(model.n, places[n], n, blob) for (n, _), blob in zip(embedded, blobs, strict=True)],
+                )
             last = ns[-1]
             put_meta(connection, "rebuilt", str(last))
 

@@ -48,6 +48,7 @@ class Restorer(Writer):
             self._remember(one)
         for mark in marks:
             self._mark(mark)
+        self._flush()
         self.store.end_write(connection, self)
 
     def _keep(self, engram: Engram, content: bytes) -> None:

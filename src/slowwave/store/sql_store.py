@@ -97,11 +97,10 @@ class SqlStore(Store):
                     yield rows
 
     @abstractmethod
-    def index_words(self, session: Session, scope: Scope, place: int, n: int, words: str, anew: bool = False) -> None:
-        """Put a record into the full-text index.
+    def index_words(self, session: Session, records: Sequence[tuple[Scope, int, int, str]], anew: bool = False) -> None:
+        """Put records into the full-text index: each with its scope, that one's row number, its own, and its words.
 
-        place  the row number of its scope
-        anew   it may be there already
+        anew  they may be there already
         """
 
     @abstractmethod
@@ -115,6 +114,17 @@ class SqlStore(Store):
     @abstractmethod
     def end_rebuild(self, session: Session) -> None:
         """When each record is in the full-text index again."""
+
+    @abstractmethod
+    def words_table(self) -> str:
+        """The full-text index as a table with scope, engram and body, for a move to another store."""
+
+    @abstractmethod
+    def reserve(self, session: Session, table: str, most: int) -> int:
+        """Set aside row numbers of a table for a move; what is to be added to 1, ..., `most`."""
+
+    def moved_in(self) -> None:
+        """Called when the rows of another store are all there."""
 
     @abstractmethod
     def compact(self) -> str:

@@ -129,12 +129,11 @@ class SqliteStore(SqlStore):
             found.append("an erasure is not finished; end other processes that use the file, and open it for writing")
         return found
 
-    def index_words(self, session: Session, scope: Scope, place: int, n: int, words: str, anew: bool = False) -> None:
+    def index_words(self, session: Session, records: Sequence[tuple[Scope, int, int, str]], anew: bool = False) -> None:
         if anew:
-            session.execute("DELETE FROM words WHERE rowid = ?", (n,))
-        session.execute(
-            "INSERT INTO words (rowid, scope, body) VALUES (?, ?, ?)", (n, " ".join(scope_tokens(scope)), words)
-        )
+            session.executemany("DELETE FROM words WHERE rowid = ?", [(n,) for _, _, n, _ in records])
+        rows = [(n, " ".join(scope_tokens(scope)), words) for scope, _, n, words in records]
+        session.executemany("INSERT INTO words (rowid, scope, body) VALUES (?, ?, ?)", rows)
 
     def erase_words(self, session: Session) -> int:
         gone = session.execute(f"DELETE FROM words WHERE rowid IN {erasure.DOOMED}").rowcount
@@ -148,6 +147,12 @@ class SqliteStore(SqlStore):
     def end_rebuild(self, session: Session) -> None:
         session.execute("DELETE FROM words WHERE rowid NOT IN (SELECT n FROM engrams)")
         session.execute("INSERT INTO words (words) VALUES ('optimize')")
+
+    def words_table(self) -> str:
+        return "(SELECT e.scope AS scope, e.n AS engram, w.body AS body FROM engrams e JOIN words w ON w.rowid = e.n) w"
+
+    def reserve(self, session: Session, table: str, most: int) -> int:
+        return 0  # the file is this store's alone
 
     def compact(self) -> str:
         return sqlite_erasure.compact(self.connections)

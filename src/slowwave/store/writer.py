@@ -22,6 +22,7 @@ from slowwave.store.vectors import encode
 if TYPE_CHECKING:
     from slowwave.store.sql_store import SqlStore
 
+HELD = "n, id, retired, retired_why"  # of what an item to add may already be
 SETTABLE = ("until", "closed", "retired", "retired_why", "strength", "due", "attrs")
 FADING = ("strength", "due")  # also set by uses, outside the journal
 
@@ -39,6 +40,9 @@ class Writer:
         self.op_id: str | None = None
         self.inserted: list[tuple[str, int]] = []  # the records that are new, with their row numbers
         self._op = 0
+        self._late: dict[str, list[Sequence[Any]]] = {}  # statements that nothing waits for, with their rows
+        self._words: list[tuple[Scope, int, int, str]] = []
+        self._known: dict[tuple[int, bytes], Any] = {}  # what is there already, by its content
         self._model: Model | None = None
         self._blobs: dict[str, bytes] | None = None
         self._scopes: dict[Scope, int] = {}
@@ -51,6 +55,7 @@ class Writer:
         self.session, self.sql, self._many = connection, connection.execute, connection.executemany
         self._model = self.store.current_model()  # within the transaction: another process may have changed it
         self._end_lease(connection)
+        self._look_up(changes)
         for given in changes:
             change = self._renamed(given)
             reason = self._apply(change)
@@ -78,7 +83,34 @@ class Writer:
             self.sql("UPDATE operations SET undone_by = ? WHERE id = ?", (self.op_id, o.undoes))
         self._note(changes)
         self._hold(connection)
+        self._flush()
         self.store.end_write(connection, self)
+
+    def _look_up(self, changes: Sequence[Change]) -> None:
+        """Which of the items to add are there already, in one statement a scope."""
+        wanted: dict[int, list[bytes]] = {}
+        for engram in (change.engram for change in changes):
+            if engram is not None and engram.id in self.index:
+                wanted.setdefault(self._scope_number(engram.scope), []).append(self.index[engram.id].content)
+        for scope, contents in wanted.items():
+            for at in range(0, len(contents), 500):
+                part = contents[at : at + 500]
+                self._known |= dict.fromkeys(((scope, content) for content in part), None)
+                marks = ", ".join("?" * len(part))
+                for content, *row in self.sql(
+                    f"SELECT content, {HELD} FROM engrams WHERE scope = ? AND content IN ({marks})", [scope, *part]
+                ).fetchall():
+                    self._known[scope, bytes(content)] = row
+
+    def _later(self, sql: str, row: Sequence[Any]) -> None:
+        """A row that nothing in this transaction reads: all of one kind are written at once, at its end."""
+        self._late.setdefault(sql, []).append(row)
+
+    def _flush(self) -> None:
+        for sql, rows in self._late.items():
+            self._many(sql, rows)
+        self.store.index_words(self.session, self._words)
+        self._late, self._words = {}, []
 
     def _hold(self, connection: Session) -> None:
         """What is kept apart, and what was decided of it."""
@@ -210,9 +242,7 @@ class Writer:
         if index is None:
             raise InputError(f"engram {engram.id} comes without its index entry")
         scope = self._scope_number(engram.scope)
-        held = self.sql(
-            "SELECT n, id, retired, retired_why FROM engrams WHERE scope = ? AND content = ?", (scope, index.content)
-        ).fetchone()
+        held = self._known[scope, index.content]
         if held is not None:
             self.added[engram.id] = held[1]
             self._numbers[engram.id] = held[0]
@@ -222,6 +252,7 @@ class Writer:
                 return ""
             before = self._fields(held[0], ["retired", "retired_why"])
             self._set(held[0], {"retired": None, "retired_why": None})
+            self._known[scope, index.content] = [*held[:2], None, None]
             back = {"retired": None, "retired_why": None}
             self._tie(Change("restore", held[1], "added again", fields=back), held[0], before)
             self.done.append(Change("restore", held[1], "added again", fields=back))
@@ -233,7 +264,8 @@ class Writer:
         self.added[engram.id] = engram.id
         self._numbers[engram.id] = n
         for place, source in enumerate(dict.fromkeys(sources)):
-            self.sql("INSERT INTO sources (engram, source, place) VALUES (?, ?, ?)", (n, source, place))
+            self._later("INSERT INTO sources (engram, source, place) VALUES (?, ?, ?)", (n, source, place))
+        self._known[scope, index.content] = [n, engram.id, engram.retired, engram.retired_why]
         self._index(engram, index, n, scope)
         self._tie(change, n, {})
         return None
@@ -280,16 +312,18 @@ class Writer:
         return n
 
     def _index(self, engram: Engram, index: Index, n: int, scope: int) -> None:
-        self.store.index_words(self.session, engram.scope, scope, n, index.words)
+        self._words.append((engram.scope, scope, n, index.words))
         if engram.speaker:
-            self.sql("INSERT INTO speakers (scope, name) VALUES (?, ?) ON CONFLICT DO NOTHING", (scope, engram.speaker))
+            self._later(
+                "INSERT INTO speakers (scope, name) VALUES (?, ?) ON CONFLICT DO NOTHING", (scope, engram.speaker)
+            )
         if self._model is not None and (blob := self._blob(engram.id)) is not None:
-            self.sql(
+            self._later(
                 "INSERT INTO vectors (model, scope, engram, vector) VALUES (?, ?, ?, ?)",
                 (self._model.n, scope, n, blob),
             )
         for start, stop in index.times:
-            self.sql(
+            self._later(
                 "INSERT INTO times (scope, start, stop, engram) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING",
                 (scope, start, stop, n),
             )
@@ -341,7 +375,7 @@ class Writer:
             ):
                 unmade.append(link)
         after = {"added": True} if change.engram is not None else pack_fields(change.fields)
-        self.sql(
+        self._later(
             "INSERT INTO journal (op, engram, verb, reason, sources, before, after, links, unlinks) "
             "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
