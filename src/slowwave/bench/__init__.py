@@ -1,4 +1,4 @@
-"""Benchmarks of a memory, one file each: what it finds, what a night costs, how fast it is, beside simple baselines.
+"""Benchmarks of a memory, one file each: what it finds, what a night costs, how fast it is, what training forgets.
 
 `BENCHMARKS` maps each name to its class. A class's constructor parameters are its options on the command line; `run`
 measures and returns plain JSON values; `render` turns those into a table for the terminal.
@@ -28,6 +28,7 @@ _PLACES = {
     "kv": "slowwave.bench.kv:KeyValueForm",
     "state": "slowwave.bench.state:StateRecall",
     "state-speed": "slowwave.bench.state_speed:StateSpeed",
+    "continual": "slowwave.bench.continual:Continual",
     "speed": "slowwave.bench.speed:Speed",
     "scale": "slowwave.bench.scale:Scale",
 }

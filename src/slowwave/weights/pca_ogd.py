@@ -12,7 +12,7 @@ from slowwave.errors import InputError
 from slowwave.weights.base import Method
 from slowwave.weights.batch import Batch
 from slowwave.weights.learner import Learner
-from slowwave.weights.vectors import orthonormal, output_gradients
+from slowwave.weights.vectors import leading, output_gradients
 
 
 class PCAOGD(Method):
@@ -77,12 +77,9 @@ class PCAOGD(Method):
         total = float(rows.pow(2).sum())
         basis = self.basis(rows.shape[1])
         rest = rows if basis is None else rows - (rows @ basis.T) @ basis
-        _, sizes, directions = torch.linalg.svd(rest, full_matrices=False)
-        kept = (sizes > 1e-4 * sizes[0]) & (torch.arange(len(sizes)) < self.keep) if len(sizes) else sizes > 0
-        new = sizes[kept, None] * directions[kept]
-        if basis is not None and len(new):  # rounding
-            clean = orthonormal(basis, new)[len(basis) :]
-            new = clean * new.norm(dim=1)[: len(clean), None]
+        new = leading(rest, self.keep)
+        if basis is not None:  # once more, for what rounding left
+            new = new - (new @ basis.T) @ basis
         self.rows = torch.cat([self.rows.view(-1, rows.shape[1]), new])
         if self.capacity and len(self.rows) > self.capacity:
             order = self.rows.norm(dim=1).argsort(descending=True)[: self.capacity]

@@ -70,9 +70,8 @@ class Stream:
         return replace(self, boundaries=False)
 
     def first(self, many: int) -> Stream:
-        """Its beginning, with the test sets of that part."""
-        kept = self.experiences[:many]
-        return replace(self, experiences=kept, tests=self.tests[: max(e.test for e in kept) + 1])
+        """Its beginning; the test sets are still all of them, so that a learner can go on with the whole."""
+        return replace(self, experiences=self.experiences[:many])
 
 
 def _make(name: str, scenario: Scenario, parts: Sequence[tuple[str, Callable[[], Batch], Callable[[], Batch]]],

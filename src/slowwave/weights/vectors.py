@@ -190,6 +190,20 @@ def orthonormal(basis: Tensor | None, rows: Tensor, tolerance: float = 1e-4) -> 
     return rows if basis is None else torch.cat([basis, rows])
 
 
+def leading(rows: Tensor, many: int, tolerance: float = 1e-3) -> Tensor:
+    """(k, parameters) leading principal directions, orthogonal, each as long as its singular value; k at most `many`.
+
+    By the small matrix of inner products, since there are fewer rows than parameters.
+
+    tolerance  directions shorter than this share of the longest are left out
+    """
+    square, turned = torch.linalg.eigh((rows @ rows.T).double())
+    sizes = square.clamp_min(0).sqrt().flip(0)
+    kept = (sizes > tolerance * sizes[0]) & (torch.arange(len(sizes)) < many)
+    found: Tensor = turned.flip(1)[:, kept].T.to(rows.dtype) @ rows
+    return found
+
+
 def overlap(first: Tensor, second: Tensor, many: int = 0) -> Tensor:
     """Cosines of the principal angles between the row spaces of two sets of tangent features (Doan et al. 2021).
 
