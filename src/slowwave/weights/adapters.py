@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,13 @@ def _peft() -> Any:
     except ImportError as error:
         raise ExtraMissingError("a low-rank adapter", "weights") from error
     return peft
+
+
+def _inject(config: Any, model: nn.Module, name: str) -> None:
+    """Without the notice that peft calls what transformers is about to rename."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)
+        _peft().inject_adapter_in_model(config, model, adapter_name=name)
 
 
 def linear_layers(model: nn.Module) -> list[str]:
@@ -40,7 +48,7 @@ def attach(
     config = peft.LoraConfig(r=rank, lora_alpha=alpha, target_modules=list(modules) or linear_layers(model))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        peft.inject_adapter_in_model(config, model, adapter_name=name)
+        _inject(config, model, name)
     if not layers_of(model):
         raise InputError(f"the adapter found none of {list(modules)} in a {type(model).__name__}")
     for path, parameter in model.named_parameters():
@@ -135,7 +143,7 @@ def read_peft(model: nn.Module, folder: str | Path, name: str = "default") -> li
     if not (place / "adapter_config.json").is_file():
         raise NotFoundError(f"no adapter_config.json in {place}; give a folder that peft wrote")
     config = peft.LoraConfig.from_pretrained(str(place))
-    peft.inject_adapter_in_model(config, model, adapter_name=name)
+    _inject(config, model, name)
     kept = {k.removeprefix("base_model.model."): v for k, v in load_file(place / "adapter_model.safetensors").items()}
     own = peft.get_peft_model_state_dict(model, adapter_name=name)
     lacking, foreign = sorted(set(own) - set(kept)), sorted(set(kept) - set(own))
