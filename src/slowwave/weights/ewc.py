@@ -41,7 +41,7 @@ class EWC(Method):
         "grow with the number of tasks. The Fisher is exact over the model's own labels, example by example, in "
         "evaluation mode, over at most 200 examples; the paper does not say how it was estimated."
     )
-    proof = None
+    proof = "proofs/ewc.py"
     keeps: ClassVar[tuple[str, ...]] = ("springs",)
 
     def __init__(

@@ -44,6 +44,7 @@ class SSD(Method):
         " then selects nothing, so alpha is not 10 but found by a budget of the loss on what stays. Importances of "
         "all data are noted at each sleep, so that the data may go."
     )
+    proof = "proofs/ssd.py"
     keeps: ClassVar[tuple[str, ...]] = ("importance", "seen")
 
     def __init__(
