@@ -141,7 +141,8 @@ class Compare(Probe):
         if "cmr-heads" not in PLACES:
             return []
         longest = int(getattr(pair.first.model.config, "context", 0) or 256)
-        probe: Any = SYSTEMS["cmr-heads"](quick=self.quick, seed=self.seed, items=min(50, longest // 2 - 1))
+        kind: Any = SYSTEMS["cmr-heads"]
+        probe = kind(quick=self.quick, seed=self.seed, items=min(50, longest // 2 - 1))
         lists = probe.lists(pair.first, texts)
         found = [
             work.part(f"recall-heads-{label}", partial(probe.heads, one, lists, progress))
