@@ -9,6 +9,7 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="needs the extra state")
 
+from slowwave.state.kernels.advance import advance, advance_reference  # noqa: E402
 from slowwave.state.kernels.attention import (  # noqa: E402
     prefix_attention,
     prefix_attention_reference,
@@ -68,6 +69,12 @@ def test_the_scan_equals_its_loop(time: int) -> None:
 def test_the_scan_takes_gates_of_zero() -> None:
     a, b = torch.tensor([0.5, 0.0, 0.5]), torch.tensor([1.0, 2.0, 4.0])
     assert scan(a, b).tolist() == [1.0, 2.0, 5.0]
+
+
+def test_fast_weights_moved_by_hand_equal_autograd() -> None:
+    gates = [random(2, 3, seed=s).sigmoid() for s in range(2, 5)]
+    outer = [random(2, 3, 4, 5, seed=5), random(2, 3, 4, 6, seed=6), random(2, 3, 4, seed=7), random(2, 3, 4, seed=8)]
+    agree(advance, advance_reference, random(2, 3, 5, 6), random(2, 3, 5, 6, seed=1), *gates, *outer)
 
 
 @pytest.mark.parametrize(("time", "chunk"), [(1, 4), (5, 4), (16, 4), (13, 8), (9, 32)])

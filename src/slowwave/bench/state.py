@@ -55,7 +55,7 @@ class StateRecall(Benchmark):
         seed: int = 0,
         out: str | Path | None = None,
         seeds: int = 3,
-        steps: int = 450,
+        steps: int = 300,
         width: int = 32,
         systems: Sequence[str] = (),
     ) -> None:

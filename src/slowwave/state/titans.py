@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from slowwave.errors import InputError
 from slowwave.state.base import Aux, StateModule
+from slowwave.state.kernels.advance import advance
 from slowwave.state.kernels.attention import rotate
 from slowwave.state.kernels.conv import causal_conv, conv_step
 from slowwave.state.kernels.scan import scan
@@ -168,10 +169,14 @@ class NeuralMemory(StateModule[MemoryState]):
                 - seen @ errors[n]
             )
             y = y if n == self.depth - 1 else F.silu(y)
-            learned = (errors[n] * within[:, :, -1, :, None]).transpose(-1, -2) @ inputs[n]
-            delta.append(kept[:, :, -1:] * old + before[:, :, -1:] * moving - learned)
-            pushed = (errors[n] * last_speed[..., :size, None]).transpose(-1, -2) @ inputs[n]
-            speed.append(last_speed[..., size:, None] * moving - pushed)
+            new, pushed = advance(
+                old, moving, kept[:, :, -1, 0], before[:, :, -1, 0], last_speed[..., size],
+                errors[n], inputs[n], within[:, :, -1], last_speed[..., :size],
+            )  # fmt: skip
+            delta.append(new)
+            speed.append(pushed)
+        if bool(closed.all()):  # mostly so; spares a copy of the weights
+            return y, MemoryState(tuple(delta), tuple(speed), tuple(delta), state.past, state.position)
         begins = closed[:, None, None, None]
         opened = tuple(torch.where(begins, new, was) for new, was in zip(delta, state.opened, strict=True))
         return y, MemoryState(tuple(delta), tuple(speed), opened, state.past, state.position)
