@@ -406,6 +406,22 @@ def test_every_error_there_is_comes_back_as_itself() -> None:
     assert isinstance(named("annotations", "x"), ServerError)
 
 
+def test_the_adapters_take_a_memory_on_a_server(both: Any) -> None:
+    pytest.importorskip("langgraph.store.base")
+    from slowwave.compat.langgraph import SlowwaveStore
+
+    _, remote = both()
+    store = SlowwaveStore(remote, walls=("memories", "{user_id}"))
+    store.put(("memories", "ana"), "home", {"text": "Ana lives in Porto"})
+    store.put(("memories", "ana"), "home", {"text": "Ana lives in Lisbon"})
+    assert store.get(("memories", "ana"), "home").value == {"text": "Ana lives in Lisbon"}
+    assert [item.key for item in store.search(("memories", "ana"), query="Lisbon")] == ["home"]
+    store.delete(("memories", "ana"), "home")
+    assert store.search(("memories", "ana")) == []
+    remote.undo(user_id="ana")
+    assert store.get(("memories", "ana"), "home") is not None
+
+
 # -- the client and the OpenAPI description go together
 
 NOT_IN_THE_CLIENT = {  # operations of the server that no verb of Memory is, and why the client leaves them out

@@ -41,7 +41,12 @@ def test_without_a_key_another_machine_is_turned_away(door: Door) -> None:
 
 @pytest.mark.parametrize(
     "headers",
-    [{"origin": "https://evil.example"}, {"origin": "null"}, {"sec-fetch-site": "cross-site"}, {"origin": "http://a:b"}],
+    [
+        {"origin": "https://evil.example"},
+        {"origin": "null"},
+        {"sec-fetch-site": "cross-site"},
+        {"origin": "http://a:b"},
+    ],
 )
 def test_no_page_of_another_origin_may_ask(door: Door, headers: dict[str, str]) -> None:
     for keyed in (False, True):

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from page_client import ALL, VIEWS, Markup, Page, key_for
 
 from slowwave import Memory, Scope
@@ -227,3 +230,73 @@ def test_every_view_of_the_page_names_its_verb() -> None:
     free: Any = {one.path for one in frame.VIEWS if one.verb is None}
     assert free == {"/login", "/logout", "/theme"}
     assert set(ALL) <= {"read", "write", "sleep", "forget", "erase", "review", "admin"}
+
+
+def test_a_key_that_reaches_two_scopes_is_asked_which(memory: Memory, page_of: Make) -> None:
+    memory.add("Ana's own", user_id="ana")
+    memory.add("The team's", app_id="team")
+    memory.add("Ben's own", user_id="ben")
+    page = page_of(memory, key_for(memory, Scope(user_id="ana"), Scope(app_id="team")))
+    text = page.get("/").text
+    assert "user ana" in text
+    assert "app team" in text
+    assert "ben" not in text
+    assert page.get("/timeline").headers["location"] == "/"
+    assert "The team&#39;s" in page.get("/timeline", app_id="team").text
+    assert "Ben&#39;s" not in page.get("/timeline", user_id="ben").text, "within the team there is nothing of Ben's"
+    assert page.get("/timeline", agent_id="a", run_id="r", app_id="other", user_id="ben").status_code == 403
+
+
+WORDS = st.text(max_size=30) | st.sampled_from(
+    ["all", "yes", "-1", "9" * 30, "2024-13-45", "%00", "\x00", "../..", "0.5"]
+)
+
+
+@settings(max_examples=40)
+@given(
+    st.sampled_from([*VIEWS, "/", "/login", "/memory/x", "/nights/x", "/nights/job/x", "/export"]),
+    st.dictionaries(
+        st.sampled_from(
+            [
+                "query",
+                "at",
+                "as_of",
+                "kind",
+                "until",
+                "offset",
+                "level",
+                "only",
+                "verb",
+                "retired",
+                "weak",
+                "q",
+                "next",
+                "decided",
+                "format",
+                "run_id",
+            ]
+        ),
+        WORDS,
+        max_size=4,
+    ),
+)
+def test_no_address_brings_the_page_down(view: str, params: dict[str, str]) -> None:
+    page, memory = _standing()
+    answer = page.get(view, user_id="ana", **params)
+    assert answer.status_code < 500, answer.text
+    assert memory.list(user_id="ana")
+
+
+@cache
+def _standing() -> tuple[Page, Memory]:
+    memory = Memory(":memory:", embedder="fake", durable=False)
+    memory.add(["I live in Porto.", "I moved to Lisbon."], speaker="Ana", user_id="ana")
+    memory.sleep(user_id="ana")
+    return Page(memory), memory
+
+
+def teardown_module() -> None:
+    if _standing.cache_info().currsize:
+        page, memory = _standing()
+        page.close()
+        memory.close()
