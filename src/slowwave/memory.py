@@ -567,6 +567,17 @@ class Memory:
         self._uses.flush()
         return arrive(self, Path(path), scope_of(scope), format, dry_run, progress, rehome, trusted)
 
+    def backup(self, path: str | Path, *, progress: Progress = no_progress) -> int:
+        """Copy the whole file while others go on writing; returns the bytes of the copy, which is a memory like any.
+
+        path    a new file. What was written before the call is in it; to restore, put it where the memory was
+        raises  InputError for a file that is there, or a memory that is none
+        """
+        from slowwave.store.backups import backup
+
+        self._uses.flush()
+        return backup(self.path, Path(path).expanduser(), progress)
+
     def check(self) -> Sequence[str]:
         """What is wrong with the file; empty if nothing is."""
         return self.store.check()

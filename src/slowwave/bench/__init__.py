@@ -29,6 +29,7 @@ _PLACES = {
     "state": "slowwave.bench.state:StateRecall",
     "state-speed": "slowwave.bench.state_speed:StateSpeed",
     "continual": "slowwave.bench.continual:Continual",
+    "serve": "slowwave.bench.serve:Serve",
     "speed": "slowwave.bench.speed:Speed",
     "scale": "slowwave.bench.scale:Scale",
 }

@@ -292,3 +292,18 @@ def _installed(args: argparse.Namespace) -> Done:
             page.line("")
 
     return Done({"results": [{"client": c.name, "where": c.where, "text": texts[c.name]} for c in chosen]}, show)
+
+
+def fill_backup(parser: Parser) -> None:
+    """Where the copy goes."""
+    takes("backup", ("path", None))(parser)
+
+
+@command("copy the whole memory while others write to it", "slowwave backup memory-2024-05-08.db", fill_backup)
+def backup(args: Args) -> Done:
+    from slowwave.progress import Bars
+
+    with opened(args) as memory, Bars() as bars:
+        count = memory.backup(args.path, progress=bars)
+    values = {"path": args.path, "bytes": count}
+    return Done(values, lambda page: page.line(f"wrote {count:,} bytes to {args.path}"))

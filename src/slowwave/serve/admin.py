@@ -33,8 +33,13 @@ from slowwave.serve.shapes import Request, request_of
 Id = Annotated[str, Path(max_length=200)]
 Field_ = Annotated[str | None, Query(max_length=256)]
 SUFFIX = re.compile(r"[A-Za-z0-9._ -]{0,100}")
+EVENT = {
+    "type": "object",
+    "required": ["event", "data"],
+    "properties": {"event": {"type": "string"}, "data": {"type": "string", "description": "a job as JSON"}},
+}
 EVENTS: dict[int | str, dict[str, Any]] = {
-    200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}, "description": "server-sent events"}
+    200: {"content": {"text/event-stream": {"schema": EVENT}}, "description": "a server-sent event for each change"}
 }
 
 

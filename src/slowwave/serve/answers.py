@@ -6,16 +6,14 @@ from typing import Any
 
 from pydantic import BaseModel, Field
 from pydantic_core import to_json
-from starlette.responses import Response
+from starlette.responses import JSONResponse
 
 from slowwave.records import Engram
 from slowwave.store.base import Entry, Held
 
 
-class Json(Response):
+class Json(JSONResponse):
     """JSON, made by pydantic's serializer."""
-
-    media_type = "application/json"
 
     def render(self, content: Any) -> bytes:
         return to_json(content, inf_nan_mode="null", fallback=str)

@@ -99,7 +99,7 @@ class Jobs(ABC):
 
     @abstractmethod
     def close(self) -> None:
-        """Begin nothing more; cancel what waits, let what runs come to an end."""
+        """Cancel what waits, let what runs come to an end."""
 
     def events(self, id: str, seconds: float = 0.2) -> Iterator[Job]:
         """The job each time that it has changed, until it has ended."""
@@ -132,12 +132,9 @@ class ThreadJobs(Jobs):
         self._line: queue.SimpleQueue[str | None] = queue.SimpleQueue()
         self._threads: list[threading.Thread] = []
         self._most = threads
-        self._closed = False
 
     def start(self, verb: Literal["sleep"], scope: Scope, arguments: Mapping[str, Any], by: str) -> Job:
         with self._lock:
-            if self._closed:
-                raise ConflictError("the server is being closed; start the job again when it is back")
             for job in self._jobs.values():
                 same = (job.verb, job.scope, dict(job.arguments)) == (verb, scope, dict(arguments))
                 if same and job.state not in ENDED and job.id not in self._cancelled:
@@ -190,11 +187,10 @@ class ThreadJobs(Jobs):
 
     def close(self) -> None:
         with self._lock:
-            self._closed = True
             waiting = [job.id for job in self._jobs.values() if job.state == "waiting"]
             for id_ in waiting:
                 self._set(id_, state="cancelled", ended=self.memory.clock())
-            threads = list(self._threads)
+            threads, self._threads = self._threads, []
         for _ in threads:
             self._line.put(None)
         for thread in threads:

@@ -45,8 +45,8 @@ class Service:
         self.telemetry = Telemetry(self)
         self.jobs: Jobs = jobs or ThreadJobs(memory)
         self._refused: dict[tuple[str, str], float] = {}
-        self._quick = ThreadPoolExecutor(workers, thread_name_prefix="slowwave-serve")
-        self._slow = ThreadPoolExecutor(2, thread_name_prefix="slowwave-serve-slow")
+        self._threads = {"quick": workers, "slow": 2}
+        self._pools: dict[str, ThreadPoolExecutor] = {}
 
     def access(self, connection: HTTPConnection) -> Access:
         """What the one who asks may do; UnknownKeyError where a key is needed and there is none."""
@@ -59,21 +59,21 @@ class Service:
 
     async def call(self, access: Access, function: Callable[..., T], /, *args: Any, **kwargs: Any) -> T:
         """Run a verb in a thread, on behalf of a key; the loop goes on meanwhile."""
-        return await self._run(self._quick, access, function, args, kwargs)
+        return await self._run("quick", access, function, args, kwargs)
 
     async def call_slow(self, access: Access, function: Callable[..., T], /, *args: Any, **kwargs: Any) -> T:
         """The same for what takes seconds or minutes."""
-        return await self._run(self._slow, access, function, args, kwargs)
+        return await self._run("slow", access, function, args, kwargs)
 
     async def _run(
-        self, pool: ThreadPoolExecutor, access: Access, function: Callable[..., T], args: Any, kwargs: Any
+        self, pool: str, access: Access, function: Callable[..., T], args: Any, kwargs: Any
     ) -> T:
         def run() -> T:
             with acting(access.key):
                 return function(*args, **kwargs)
 
         context = contextvars.copy_context()
-        return await asyncio.get_running_loop().run_in_executor(pool, context.run, run)
+        return await asyncio.get_running_loop().run_in_executor(self._pool(pool), context.run, run)
 
     def admit_records(self, access: Access, records: int) -> None:
         """Count records that are about to be added against the key's quota; QuotaError if they are too many."""
@@ -93,7 +93,7 @@ class Service:
         memory = self.memory
         operation = Operation(new_id(), "refuse", AUDIT, memory.clock(), params=params, noted=True)
         try:
-            await self._run(self._quick, Access("local"), memory.store.apply, (operation, [], {}), {})
+            await self._run("quick", Access("local"), memory.store.apply, (operation, [], {}), {})
         except SlowwaveError:  # it is turned down all the same
             log.exception("a refusal could not be journalled")
 
@@ -106,14 +106,19 @@ class Service:
     async def trouble(self) -> str:
         """Why the store cannot answer; "" if it can."""
         try:
-            await self._run(self._quick, Access("local"), self.memory.store.usage, ("9999",), {})
+            await self._run("quick", Access("local"), self.memory.store.usage, ("9999",), {})
         except (SlowwaveError, OSError) as error:
             return str(error)
         return ""
 
+    def _pool(self, name: str) -> ThreadPoolExecutor:
+        if name not in self._pools:  # only the loop's thread comes here
+            self._pools[name] = ThreadPoolExecutor(self._threads[name], thread_name_prefix=f"slowwave-{name}")
+        return self._pools[name]
+
     def close(self) -> None:
-        """Let running work come to its end, and write the counts."""
-        self._quick.shutdown(wait=True)
-        self._slow.shutdown(wait=True)
+        """Let running work come to its end, and write the counts; what is asked afterwards begins anew."""
+        while self._pools:
+            self._pools.popitem()[1].shutdown(wait=True)
         self.jobs.close()
         self.limits.flush(force=True)

@@ -15,6 +15,7 @@ from starlette.requests import HTTPConnection
 
 from slowwave.errors import AccessError, InputError
 from slowwave.ops.answering import Answered
+from slowwave.ops.marking import as_data
 from slowwave.ops.packing import Context
 from slowwave.records import SCOPE_FIELDS, Change, Hit, Hits, Item, Report, Scope
 from slowwave.serve.answers import record
@@ -42,9 +43,9 @@ def hits(found: Hits) -> dict[str, Any]:
 def context(made: Context) -> dict[str, Any]:
     """A context, with its hits."""
     if not _WHOLE.get():
-        return {**made.to_dict(), "prompt": made.text}
+        return {**made.to_dict(), "prompt": as_data(made.text) if made.text else ""}
     lists = {"hits": [hit(one) for one in made.hits], "spare": [hit(one) for one in made.left_out]}
-    return {**made.to_dict(), "prompt": made.text, **lists}
+    return {**made.to_dict(), "prompt": as_data(made.text) if made.text else "", **lists}
 
 
 def answer(said: Answered) -> dict[str, Any]:
