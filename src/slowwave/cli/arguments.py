@@ -113,9 +113,10 @@ def given(args: argparse.Namespace, function: Callable[..., Any]) -> dict[str, A
 
 def _keywords(function: Callable[..., Any]) -> dict[str, inspect.Parameter]:
     """The parameters that may be left out; those of a class are its constructor's."""
+    made: Any = vars(function).get("__init__", function) if isinstance(function, type) else function  # not __new__
     return {
         name: parameter
-        for name, parameter in inspect.signature(function).parameters.items()
+        for name, parameter in inspect.signature(made).parameters.items()
         if parameter.default is not inspect.Parameter.empty
         and (parameter.kind is inspect.Parameter.KEYWORD_ONLY or isinstance(function, type))
     }
