@@ -128,6 +128,7 @@ def prove(
         "machine": machine(), "command": f"python proofs/{path.name}",
     }  # fmt: skip
     target = path.parent / "results" / f"{path.stem}.json"
+    target.parent.mkdir(exist_ok=True)
     target.write_text(as_json(result), encoding="utf-8")
     if draw is not None:
         figure(found, draw, target.with_suffix(".png"))
