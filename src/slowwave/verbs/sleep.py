@@ -51,7 +51,7 @@ def night(memory: Memory, view: View, since: Moment, progress: Progress) -> Repo
         held.written()
     notes = [
         *dreamt.notes,
-        *_in_vain(calls),
+        *_in_vain(calls, dreamt.notes),
         *(f"set aside: {change.verb} {change.id}: {why}" for change, why in applied.refused),
     ]
     progress("write", len(dreamt.changes), len(dreamt.changes))
@@ -67,7 +67,7 @@ def rehearsal(memory: Memory, view: View, since: Moment, progress: Progress) -> 
     """What a night would change, written nowhere."""
     start = time.perf_counter()
     dreamt, llm = dream(memory, view, memory._now(), since, progress)
-    notes = [*dreamt.notes, *_in_vain(llm.take_calls() if llm else ())]
+    notes = [*dreamt.notes, *_in_vain(llm.take_calls() if llm else (), dreamt.notes)]
     return Report(dreamt.changes, None, time.perf_counter() - start, notes=notes)
 
 
@@ -85,10 +85,10 @@ def dream(memory: Memory, view: View, now: datetime, since: Moment, progress: Pr
     return memory.system.sleep(Night(view, cursor, now, memory.embedder, progress, params, llm)), llm
 
 
-def _in_vain(calls: Sequence[Call]) -> list[str]:
-    """What to say of prompts of which nothing could be made."""
+def _in_vain(calls: Sequence[Call], told: Sequence[str]) -> list[str]:
+    """What to say of prompts of which nothing could be made, unless the notes have told it."""
     problems = [call.problem for call in calls if call.problem]
-    if not problems:
+    if not problems or any(problems[0] in note for note in told):
         return []
     return [f"of {len(calls)} prompts to the model {len(problems)} came to nothing, the first: {problems[0]}"]
 
