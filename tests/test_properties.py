@@ -12,8 +12,16 @@ from typing import Any
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 
+from postgres_server import Server
 from slowwave import Engram, Memory, Scope
 from slowwave.errors import ConflictError, NotFoundError
 from ticking import Clock
@@ -391,3 +399,22 @@ class MemoryMachine(RuleBasedStateMachine):
 
 MemoryMachine.TestCase.settings = settings(settings.default, stateful_step_count=25)
 test_memory_does_what_the_model_does = MemoryMachine.TestCase
+
+
+class PostgresMachine(MemoryMachine):
+    """The same rules on a tenant of its own."""
+
+    server: Server
+
+    def reopened(self) -> Memory:
+        if not hasattr(self, "url"):
+            self.url = self.server.tenant()
+        return Memory(self.url, embedder="fake", clock=self.clock, durable=False)
+
+
+PostgresMachine.TestCase.settings = settings(settings.default, stateful_step_count=20, max_examples=12)
+
+
+def test_memory_in_postgres_does_what_the_model_does(server: Server) -> None:
+    PostgresMachine.server = server
+    run_state_machine_as_test(PostgresMachine, settings=PostgresMachine.TestCase.settings)

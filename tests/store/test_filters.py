@@ -13,10 +13,11 @@ from hypothesis import strategies as st
 
 from slowwave.errors import FilterError
 from slowwave.records import Change, Engram, Scope
+from slowwave.store import open_store
 from slowwave.store.base import Index, Operation, Want
 from slowwave.store.filters import ALIASES, COLUMNS, MAX_VALUES, OPERATORS, TIMES, matches, parse
 from slowwave.store.ids import new_id
-from slowwave.store.sqlite import SqliteStore
+from slowwave.store.sql_store import SqlStore
 
 OWNER = Scope(user_id="u")
 NOW = datetime(2024, 5, 1, tzinfo=UTC)
@@ -89,14 +90,17 @@ trees = st.recursive(
 )
 
 
-@pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SqliteStore]:
-    made = SqliteStore(tmp_path_factory.mktemp("filters") / "a.db", durable=False)
+@pytest.fixture(scope="module", params=["sqlite", "postgres"])
+def store(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SqlStore]:
+    postgres = request.param == "postgres"
+    where = request.getfixturevalue("server").tenant() if postgres else tmp_path_factory.mktemp("filters") / "a.db"
+    made = open_store(where, durable=False)
+    assert isinstance(made, SqlStore)
     yield made
     made.close()
 
 
-def fill(store: SqliteStore, many: list[Engram]) -> None:
+def fill(store: SqlStore, many: list[Engram]) -> None:
     with store.connections.write() as connection:  # quicker than an erasure, which rewrites the file
         for table in ("journal", "operations", "words", "speakers", "engrams", "sessions"):
             connection.execute(f"DELETE FROM {table}")
@@ -108,7 +112,7 @@ def fill(store: SqliteStore, many: list[Engram]) -> None:
 @settings(max_examples=150)
 @given(many=st.lists(engrams(), min_size=1, max_size=6), given_filters=st.lists(trees, min_size=1, max_size=6))
 def test_sql_chooses_what_matches_says(
-    store: SqliteStore, many: list[Engram], given_filters: list[dict[str, Any]]
+    store: SqlStore, many: list[Engram], given_filters: list[dict[str, Any]]
 ) -> None:
     fill(store, many)
     view = store.view(OWNER)
@@ -123,7 +127,7 @@ def test_sql_chooses_what_matches_says(
         assert store.view(Scope(user_id="v")).count(want) == 0
 
 
-def test_what_was_read_back_matches_as_what_was_written(store: SqliteStore) -> None:
+def test_what_was_read_back_matches_as_what_was_written(store: SqlStore) -> None:
     given_attrs = {"tags": ["Wine", {"a": [1, None]}], "n": 0.1, "é": "x' OR 1=1", "yes": True}
     one = Engram(new_id(), "note", "t", OWNER, NOW, NOW, attrs=MappingProxyType(given_attrs))
     fill(store, [one])
@@ -136,7 +140,7 @@ def test_what_was_read_back_matches_as_what_was_written(store: SqliteStore) -> N
         assert store.view(OWNER).count(Want(where=parse(given_filter))) == due, given_filter
 
 
-def test_a_wide_filter_is_taken(store: SqliteStore) -> None:
+def test_a_wide_filter_is_taken(store: SqlStore) -> None:
     fill(store, [Engram(new_id(), "note", "t", OWNER, NOW, NOW, attrs=MappingProxyType({"n": 7}))])
     view = store.view(OWNER)
     assert view.count(Want(where=parse({"n": {"in": list(range(MAX_VALUES))}}))) == 1

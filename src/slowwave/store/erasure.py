@@ -87,9 +87,8 @@ def _erase_rows(store: SqlStore, session: Session, asked: int) -> dict[str, int]
         f"(SELECT l.target FROM links l WHERE l.relation = 'supersedes' AND l.source IN {DOOMED})"
     )
     counts["words"] = store.erase_words(session)
-    for table, column in (
-        ("journal", "engram"), ("vectors", "engram"), ("times", "engram"), ("sources", "engram"), ("engrams", "n"),
-    ):  # fmt: skip
+    counts["vectors"] = run("DELETE FROM vectors WHERE (scope, engram) IN (SELECT d.scope, d.n FROM doomed d)").rowcount
+    for table, column in (("journal", "engram"), ("times", "engram"), ("sources", "engram"), ("engrams", "n")):
         counts[table] = run(f"DELETE FROM {table} WHERE {column} IN {DOOMED}").rowcount
     counts["links"] = run(f"DELETE FROM links WHERE source IN {DOOMED} OR target IN {DOOMED}").rowcount
     return counts

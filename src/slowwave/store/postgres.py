@@ -161,7 +161,8 @@ class PostgresStore(SqlStore):
 
     def check(self) -> list[str]:
         counts = self.read(
-            "SELECT (SELECT count(*) FROM engrams), (SELECT count(*) FROM words w JOIN engrams e ON e.n = w.engram), "
+            "SELECT (SELECT count(*) FROM engrams), "
+            "(SELECT count(*) FROM words w JOIN engrams e ON e.n = w.engram AND e.scope = w.scope), "
             "(SELECT count(*) FROM vectors v JOIN models m ON m.n = v.model WHERE m.current = 1), "
             "(SELECT count(*) FROM (SELECT source FROM sources UNION ALL SELECT source FROM rejected_sources "
             "UNION ALL SELECT source FROM reply_sources) t WHERE NOT EXISTS "
@@ -218,12 +219,16 @@ class PostgresStore(SqlStore):
 
     def end_write(self, session: Session, writer: Writer) -> None:
         """Count the records that came and the words in them, scope by scope."""
-        came = [n for kept, n in writer.inserted]
+        came = [n for _, _, n in writer.inserted]
         if came:
-            self._count(session, "w.engram = ANY(?)", [came], "s.records + ", "s.length + ")
+            places = list({place for _, place, _ in writer.inserted})
+            where = "w.scope = ANY(?) AND w.engram = ANY(?)"
+            self._count(session, where, [places, came], "s.records + ", "s.length + ")
 
     def erase_words(self, session: Session) -> int:
-        gone = session.execute(f"DELETE FROM words WHERE engram IN {erasure.DOOMED}").rowcount
+        gone = session.execute(
+            "DELETE FROM words WHERE (scope, engram) IN (SELECT d.scope, d.n FROM doomed d)"
+        ).rowcount
         # What has ended is told of no more where it may name somebody whose records go.
         session.execute(
             "DELETE FROM jobs WHERE ended IS NOT NULL AND EXISTS (SELECT 1 FROM scopes b WHERE b.n IN (SELECT scope "

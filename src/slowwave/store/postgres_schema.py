@@ -104,8 +104,8 @@ CREATE TABLE vectors (
     tenant TENANT, model BIGINT NOT NULL, scope BIGINT NOT NULL, engram BIGINT NOT NULL, vector BYTEA NOT NULL,
     PRIMARY KEY (scope, engram, model)
 );
+-- No index by engram alone: a plan made without the values would walk through it instead of through the scope.
 ALTER TABLE vectors ALTER COLUMN vector SET STORAGE PLAIN;  -- bytes of vectors cannot be pressed, and are read often
-CREATE INDEX vectors_engram ON vectors (engram);
 CREATE TABLE times (
     tenant TENANT, scope BIGINT NOT NULL, start BIGINT NOT NULL, stop BIGINT NOT NULL, engram BIGINT NOT NULL,
     PRIMARY KEY (scope, start, stop, engram)
@@ -115,7 +115,6 @@ CREATE TABLE words (                              -- a record's words, and its s
     tenant TENANT, scope BIGINT NOT NULL, engram BIGINT NOT NULL, stems BYTEA NOT NULL, body TEXT NOT NULL,
     PRIMARY KEY (scope, engram)
 );
-CREATE INDEX words_engram ON words (engram);
 """
 
 MODELS = """

@@ -38,7 +38,9 @@ class Writer:
         self.done: list[Change] = []
         self.refused: list[tuple[Change, str]] = []
         self.op_id: str | None = None
-        self.inserted: list[tuple[str, int]] = []  # the records that are new, with their row numbers
+        self.inserted: list[
+            tuple[str, int, int]
+        ] = []  # new records, with the row numbers of their scopes and their own
         self._op = 0
         self._late: dict[str, list[Sequence[Any]]] = {}  # statements that nothing waits for, with their rows
         self._words: list[tuple[Scope, int, int, str]] = []
@@ -308,7 +310,7 @@ class Writer:
             n = int(made.fetchone()[0])
         except self.store.connections.dialect.clashes as error:
             raise ConflictError(f"{engram.id} is the id of another record already; give this one a new id") from error
-        self.inserted.append((engram.id, n))
+        self.inserted.append((engram.id, scope, n))
         return n
 
     def _index(self, engram: Engram, index: Index, n: int, scope: int) -> None:
