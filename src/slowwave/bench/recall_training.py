@@ -59,9 +59,9 @@ def accuracy(model: Decoder, task: Draw, seed: int, rows: int = 256) -> float:
     return float((logits.argmax(-1)[wanted] == targets[wanted]).double().mean())
 
 
-def answered(model: Decoder, tasks: Mapping[str, Draw], seed: int) -> dict[str, float]:
+def answered(model: Decoder, tasks: Mapping[str, Draw], seed: int, rows: int = 256) -> dict[str, float]:
     """Accuracy by task."""
-    return {name: round(accuracy(model, task, seed), 4) for name, task in tasks.items()}
+    return {name: round(accuracy(model, task, seed, rows), 4) for name, task in tasks.items()}
 
 
 def spread(values: Sequence[float]) -> dict[str, Any]:

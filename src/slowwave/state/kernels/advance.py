@@ -51,7 +51,8 @@ def advance(
     i                    (batch, heads, time, in), inputs
     a, b                 (batch, heads, time)
     """
-    new: tuple[Tensor, Tensor] = _Advance.apply(delta, speed, keep, before, after, e, i, a, b)
+    run: Any = _Advance.apply
+    new: tuple[Tensor, Tensor] = run(delta, speed, keep, before, after, e, i, a, b)
     return new
 
 
