@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from functools import cache
 from html.parser import HTMLParser
 from typing import Any
 
 from starlette.testclient import TestClient
 
 from slowwave import Memory, Scope
+from slowwave.models import resolve_embedder
 from slowwave.serve import create_app
 
 VIEWS = ("/timeline", "/search", "/nights", "/fading", "/held", "/stats", "/move", "/keys")
@@ -42,6 +44,12 @@ class Page:
 
     def close(self) -> None:
         self.app.state.service.close()
+
+
+@cache
+def encoder() -> Any:
+    """The encoder that comes with the install, loaded once."""
+    return resolve_embedder("minilm")
 
 
 def key_for(memory: Memory, *scopes: Scope, verbs: Iterable[str] = ALL) -> str:

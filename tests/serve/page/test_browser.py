@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from page_client import Markup, fill
+from page_client import Markup, encoder, fill
 
 from slowwave import Memory
 from slowwave.serve import create_app
@@ -72,7 +72,7 @@ def browser() -> Iterator[Any]:
 
 @pytest.fixture
 def site(open_memory: Callable[..., Memory], browser: Any) -> Iterator[Site]:
-    memory = open_memory(embedder=None)
+    memory = open_memory(embedder=encoder())
     fill(memory)
     running = Site(memory, browser)
     yield running

