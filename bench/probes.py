@@ -1,6 +1,8 @@
 """How dear the taps are, how fast autoencoders train, and how much memory a long run takes.
 
-Run: python bench/probes.py --model smollm2-135m.gguf [--nnsight PYTHON] [--saelens PYTHON]
+Run: python bench/probes.py [--model smollm2-135m.gguf] [--nnsight PYTHON] [--saelens PYTHON]
+
+Without a model, one of SmolLM2-135M's shape with random weights takes its place: speed and memory are the same.
 
 Taps: one layer read, and all layers' residuals streamed to disk, beside the bare forward pass, transformers' own
 output_hidden_states, and nnsight. All take turns in one process (nnsight's has its own bare pass, from the environment
@@ -52,6 +54,23 @@ def turns(ways: dict[str, Callable[[], object]], rounds: int, bare: str) -> dict
     }
 
 
+def subject_of(model: str) -> Any:
+    """The model, or one of SmolLM2-135M's shape with random weights."""
+    from slowwave.probes.subjects import Subject, load
+
+    if model != "random":
+        return load(model)
+    import torch
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    torch.manual_seed(0)
+    config = LlamaConfig(
+        vocab_size=49152, hidden_size=576, intermediate_size=1536, num_hidden_layers=30, num_attention_heads=9,
+        num_key_value_heads=3, tie_word_embeddings=True, max_position_embeddings=2048,
+    )  # fmt: skip
+    return Subject("SmolLM2-135M's shape", LlamaForCausalLM(config).eval().requires_grad_(False), None)
+
+
 # -- taps
 
 
@@ -60,11 +79,10 @@ def taps(model: str, rounds: int, batch: int, context: int) -> dict[str, Any]:
     import torch
 
     from slowwave.probes.activations import Tokens, stream
-    from slowwave.probes.subjects import load
     from slowwave.probes.taps import Taps, anatomy
 
     torch.set_num_threads(1)
-    subject = load(model)
+    subject = subject_of(model)
     many = len(anatomy(subject.model).blocks)
     ids = torch.randint(0, 1000, (batch, context), generator=torch.Generator().manual_seed(0))
     tokens = Tokens(ids.numpy().astype(np.int32), np.zeros(batch, np.int32), np.zeros(batch, np.int32))
@@ -115,12 +133,12 @@ def taps(model: str, rounds: int, batch: int, context: int) -> dict[str, Any]:
 
 NNSIGHT = """
 import json, sys, time, torch
-sys.path.insert(0, sys.argv[5])
+sys.path[:0] = [sys.argv[5], sys.argv[6]]
 from statistics import median
-from slowwave.probes.subjects import load
+from probes import subject_of
 from nnsight import NNsight
 torch.set_num_threads(1)
-subject = load(sys.argv[1])
+subject = subject_of(sys.argv[1])
 rounds, batch, context = map(int, sys.argv[2:5])
 ids = torch.randint(0, 1000, (batch, context), generator=torch.Generator().manual_seed(0))
 wrapped = NNsight(subject.model)
@@ -268,21 +286,18 @@ def stage(what: str, count: str, model: str, folder: str) -> None:
     n, place = int(count), Path(folder)
     if what in ("stream", "losses"):
         from slowwave.probes.activations import Tokens, stream
-        from slowwave.probes.subjects import load
         from slowwave.probes.transitions import losses_of
 
         rng = np.random.default_rng(0)
         ids = rng.integers(0, 40_000, (n // 128, 128)).astype(np.int32)
         rows = np.arange(len(ids), dtype=np.int32)
-        tokens, subject = Tokens(ids, rows, rows), load(model)
+        tokens, subject = Tokens(ids, rows, rows), subject_of(model)
         if what == "stream":
             stream(subject, tokens, [(9, "block"), (18, "block"), (27, "block")], place)
         else:
             losses_of(subject.logits, tokens)
     elif what == "load":
-        from slowwave.probes.subjects import load
-
-        load(model)
+        subject_of(model)
     else:
         from slowwave.probes.activations import Streamed, Tokens
         from slowwave.probes.classes import classify
@@ -325,7 +340,7 @@ def main() -> None:
     from slowwave.probes.base import versions
 
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else "")
-    parser.add_argument("--model", required=True)
+    parser.add_argument("--model", default="random")
     parser.add_argument("--nnsight", help="the Python of an environment with nnsight")
     parser.add_argument("--saelens", help="the Python of an environment with sae-lens")
     parser.add_argument("--rounds", type=int, default=7)
@@ -334,12 +349,12 @@ def main() -> None:
     args = parser.parse_args()
     only = args.only.split(",")
     result = json.loads(RESULT.read_text("utf-8")) if RESULT.is_file() else {}
-    model = str(Path(args.model).expanduser().resolve())
+    model = args.model if args.model == "random" else str(Path(args.model).expanduser().resolve())
     if "taps" in only:
-        result["taps"] = taps(model, args.rounds, 2, 128)
+        result["taps"] = taps(model, args.rounds, 1, 128)
         if args.nnsight:
-            source = str(Path(__file__).resolve().parents[1] / "src")
-            words = [args.nnsight, "-c", NNSIGHT, model, str(args.rounds), "2", "128", source]
+            places = [str(Path(__file__).resolve().parents[1] / "src"), str(Path(__file__).resolve().parent)]
+            words = [args.nnsight, "-c", NNSIGHT, model, str(args.rounds), "1", "128", *places]
             done = subprocess.run(words, capture_output=True, text=True, check=False)
             told = done.stdout.strip().splitlines()
             failed = {"failed": done.stderr.strip()[-400:]}
@@ -352,7 +367,7 @@ def main() -> None:
         counts = {what: each for what, each in counts.items() if not args.stages or what in args.stages.split(",")}
         result.setdefault("memory, MB", {}).update(memory(model, counts))
     result |= {
-        "command": "python bench/probes.py --model " + Path(args.model).name, "threads": 1,
+        "command": f"python bench/probes.py --model {Path(args.model).name} --rounds {args.rounds}", "threads": 1,
         "date": datetime.now(UTC).isoformat(timespec="seconds"), "versions": versions(), "machine": machine(),
     }  # fmt: skip
     RESULT.write_text(as_json(result), encoding="utf-8")
