@@ -271,11 +271,13 @@ def _installed(args: argparse.Namespace) -> Done:
 
     from slowwave.ops.arguments import default_path
     from slowwave.serve.clients import CLIENTS, client_named, configuration
+    from slowwave.store import is_url
 
     chosen = [client_named(args.client)] if getattr(args, "client", None) else CLIENTS
     program = shutil.which("slowwave")
     words = [program] if program else [sys.executable, "-m", "slowwave"]
-    words += ["mcp", "--db", os.path.abspath(os.path.expanduser(getattr(args, "db", None) or str(default_path())))]
+    named = str(getattr(args, "db", None) or default_path())
+    words += ["mcp", "--db", named if is_url(named) else os.path.abspath(os.path.expanduser(named))]
     url = getattr(args, "url", "")
     for name, value in ({} if url else scope_args(args)).items():
         words += ["--" + name.replace("_", "-"), value]
