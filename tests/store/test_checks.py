@@ -10,6 +10,7 @@ import pytest
 
 from postgres_server import Server
 from slowwave.checks import EMBEDDER_CHECKS, STORE_CHECKS, Bench, check_embedder, check_store
+from slowwave.checks.finding import FINDING
 from slowwave.models import resolve_embedder
 from slowwave.models.base import Embedder, FakeEmbedder
 from slowwave.records import Scope
@@ -32,8 +33,10 @@ def test_sqlite_store(check: Callable[[Bench], None], vector_dtype: str, tmp_pat
             store.close()
 
 
-@pytest.mark.parametrize("check", STORE_CHECKS, ids=lambda check: check.__name__)
-@pytest.mark.parametrize("vector_dtype", ["int8", "float32"])
+@pytest.mark.parametrize(
+    ("vector_dtype", "check"),
+    [*(("int8", check) for check in STORE_CHECKS), *(("float32", check) for check in FINDING)],
+)
 def test_postgres_store(check: Callable[[Bench], None], vector_dtype: str, tmp_path: Path, server: Server) -> None:
     urls: dict[Path, str] = {}  # a path of the check's is a database of the server's
 

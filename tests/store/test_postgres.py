@@ -24,8 +24,10 @@ ANA = Scope(user_id="ana")
 
 
 @pytest.fixture
-def url(server: Server) -> str:
-    return server.database()
+def url(server: Server) -> Iterator[str]:
+    made = server.database()
+    yield made
+    server.discard(made)
 
 
 def of(url: str, tenant: str) -> str:

@@ -10,9 +10,11 @@ adds from several threads, and the bytes of every table. `for_records` says from
 from __future__ import annotations
 
 import hashlib
+import os
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +29,10 @@ POOL = 20_000  # different texts and vectors
 TURNS = 20  # records that one scope gets at once
 CHUNK = 50_000  # records loaded in one statement
 TIMES = ("search_cold_ms", "search_warm_ms", "add_ms")
+SESSIONS = (
+    "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'slowwave' "
+    "AND client_addr IS NULL"
+)
 BILLION = 1_000_000_000
 
 
@@ -130,13 +136,14 @@ class Scale(Benchmark):
         def search(n: int, cue: str) -> float:
             return timed(lambda: memory.search(cue, user_id=f"user-{n}", threshold=0, note_use=False))
 
-        seen, cold = set[int](), []
+        seen, cold, spent = set[int](), [], [cpu_ms(memory)]
         for n, cue in zip(chosen, cues, strict=True):
-            took = search(n, cue)
             if n not in seen:
-                cold.append(took)
+                cold.append(search(n, cue))
             seen.add(n)
+        spent.append(cpu_ms(memory))
         warm = [search(n, cue) for n, cue in zip(chosen, reversed(cues), strict=True)]
+        spent.append(cpu_ms(memory))
 
         def add(n: int, place: int) -> float:
             text = f"{texts[place % len(texts)]} {rng.integers(1 << 40)}"
@@ -150,21 +157,22 @@ class Scale(Benchmark):
         return {
             "search_cold_ms": spread(cold),
             "search_warm_ms": spread(warm),
+            "search_cold_cpu_ms": round((spent[1] - spent[0]) / len(cold), 1),
+            "search_warm_cpu_ms": round((spent[2] - spent[1]) / len(warm), 1),
             "add_ms": spread(singles),
             f"add_ms_of_{self.threads}_threads": spread(together),
             f"adds_a_second_of_{self.threads}_threads": round(rate),
         }
 
     def render(self, result: Result) -> str:
-        heads = "  ".join(f"{head:>15}" for head in ("search cold", "search warm", "add"))
-        lines = [f"{'scopes':>8} {'records':>9}  {heads}  {'bytes/record':>12}"]
-        lines += ["", "p50 / p99 in ms"]
+        heads = "  ".join(f"{head:>15}" for head in ("search cold", "search warm", "add", "cpu cold / warm"))
+        lines = [f"{result['server']}; p50 / p99 in ms, and processor time in ms of client and server together", ""]
+        lines += [f"{'scopes':>8} {'records':>9}  {heads}  {'bytes/record':>12}"]
         for stop, row in result["stops"].items():
             cells = [f"{row[key]['p50']:.1f} / {row[key]['p99']:.1f}" for key in TIMES]
-            lines.append(
-                f"{int(stop):>8,} {row['records']:>9,}  {cells[0]:>15}  {cells[1]:>15}  {cells[2]:>15}  "
-                f"{row['bytes_a_record']:>12,}"
-            )
+            cells.append(f"{row['search_cold_cpu_ms']:.1f} / {row['search_warm_cpu_ms']:.1f}")
+            told = "  ".join(f"{value:>15}" for value in cells)
+            lines.append(f"{int(stop):>8,} {row['records']:>9,}  {told}  {row['bytes_a_record']:>12,}")
         lines += ["", f"for {BILLION:,} records:"]
         lines += [f"  {name.replace('_', ' ')}: {value:,}" for name, value in result["for_records"].items()]
         return "\n".join(lines)
@@ -176,6 +184,19 @@ def version_of(memory: Memory) -> str:
 
     assert isinstance(memory.store, PostgresStore)
     return str(memory.store.read("SELECT current_setting('server_version')", [])[0][0])
+
+
+def cpu_ms(memory: Memory) -> float:
+    """Milliseconds of processor time of this process and, where it is on this machine, of its server's processes.
+
+    On a machine that does other things as well these say more than the clock does.
+    """
+    spent = 1000 * time.process_time()
+    for (pid,) in memory.store.read(SESSIONS, []):  # type: ignore[attr-defined]
+        with suppress(OSError, ValueError, IndexError):
+            parts = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+            spent += 1000 * (int(parts[11]) + int(parts[12])) / os.sysconf("SC_CLK_TCK")
+    return spent
 
 
 def memory_scope(n: int) -> Any:
