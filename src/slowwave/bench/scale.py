@@ -118,7 +118,7 @@ class Scale(Benchmark):
                     sizes = fresh.store.size()
                 out["stops"][str(stop)] = {
                     "records": stop * records,
-                    "load_records_a_second": round((stop * records) / max(seconds, 1e-9)) if stop == stops[0] else None,
+                    "load_seconds": round(seconds, 1),
                     **measured,
                     "bytes": sizes,
                     "bytes_a_record": round(sum(sizes.values()) / (stop * records)),

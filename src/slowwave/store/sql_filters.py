@@ -65,9 +65,9 @@ def _column(name: str, operator: str, value: Any, dialect: Dialect, until: str) 
     if value is None:
         return (f"({expression} IS NULL)" if operator == "eq" else "FALSE"), []
     if isinstance(value, bool) or isinstance(value, str) == (name in NUMBERS):
-        return "FALSE", []
-    if operator in ("contains", "icontains"):
-        return dialect.holds(expression, operator == "icontains", value)
+        return _NEVER
+    if operator in ("contains", "icontains"):  # a number has no parts
+        return _NEVER if name in NUMBERS else dialect.holds(expression, operator == "icontains", value)
     condition = f"{expression} {SQL_ORDER[operator]} ?"
     return (f"({condition})" if name in ALWAYS else f"(coalesce({condition}, FALSE))"), [value]
 
