@@ -1,0 +1,115 @@
+"""MoM: do several small memories with a router recall more than one, or than one of the same size?
+
+Run: python proofs/mom.py
+
+Recall of 4, 8 or 16 pairs among 32 keys and values (chance 0.031): more pairs than a memory has dimensions (8). One
+block of width 32, no forgetting; arms: the delta rule with one memory, MoM with four and a shared one, a single delta
+rule of equal state, MoM with a router that is frozen at random, and a single one of about equal parameters.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from slowwave.bench.base import as_json, machine, versions
+from slowwave.bench.recall_tasks import KEYS, VOCABULARY, mqar
+from slowwave.bench.recall_training import answered, spread, trained
+from slowwave.state.baselines import DeltaRule
+from slowwave.state.decoder import Decoder
+from slowwave.state.mom import MoM
+
+RESULT = Path(__file__).with_name("results") / "mom.json"
+WIDTH, DIM, HARD = 32, 8, "16 pairs"
+ASKED = {f"{pairs} pairs": partial(mqar, pairs=pairs) for pairs in (4, 8, 16)}
+ARMS: dict[str, Callable[[], Any]] = {
+    "delta rule, 8 x 8": partial(DeltaRule, WIDTH, heads=1, dim=DIM),
+    "MoM, 4 of 8 x 8 and shared": partial(MoM, WIDTH, heads=1, dim=DIM, gated=False),
+    "delta rule, equal state": partial(DeltaRule, WIDTH, heads=1, dim=18),
+    "MoM, frozen router": partial(MoM, WIDTH, heads=1, dim=DIM, gated=False, learned=False),
+    "delta rule, equal parameters": partial(DeltaRule, WIDTH, heads=1, dim=24),
+}
+
+
+def run(seed: int, name: str, steps: int) -> dict[str, Any]:
+    """One model trained and asked."""
+    torch.manual_seed(seed)
+    model = Decoder(VOCABULARY, WIDTH, [ARMS[name]])
+    found = trained(model, list(ASKED.values()), steps, seed, batch=64, lr=1e-2)
+    leaves = model.mixers[0].spec().leaves
+    return {
+        "accuracy": answered(model, ASKED, seed, 256 if steps > 2 else 16),
+        "parameters": model.trained,
+        "state floats": sum(torch.Size(leaf.shape).numel() for leaf in leaves if leaf.name == "matrices"),
+        **found,
+    }
+
+
+def judge(arms: dict[str, Any], quick: bool) -> tuple[str, str]:
+    """The verdict, chosen beforehand: at 16 pairs MoM is above every other arm, its worst seed above their means."""
+    found = {name: row[HARD] for name, row in arms.items()}
+    mom = found["MoM, 4 of 8 x 8 and shared"]
+    over = {name: mom["low"] > row["mean"] for name, row in found.items() if row is not mom}
+    unlearned = max(row["4 pairs"]["high"] for row in arms.values()) < 0.5  # then training was too short to tell
+    found_out = "holds" if all(over.values()) else "does not hold"
+    verdict = "cannot be told at this size" if quick or unlearned else found_out
+    told = ", ".join(f"{name} {row['mean']:.3f} [{row['low']:.3f}, {row['high']:.3f}]" for name, row in found.items())
+    beaten = ", ".join(name for name, better in over.items() if better) or "none"
+    return verdict, f"recall of 16 pairs: {told}; MoM is above in every seed: {beaten}"
+
+
+def main() -> None:
+    asked = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    asked.add_argument("--quick", action="store_true", help="a small run, for the code paths alone")
+    asked.add_argument("--seeds", type=int, default=5)
+    asked.add_argument("--steps", type=int, default=350)
+    given = asked.parse_args()
+    seeds, steps = (1, 2) if given.quick else (given.seeds, given.steps)
+    torch.set_num_threads(1)
+    begin = time.process_time()
+    each = {name: [run(seed, name, steps) for seed in range(seeds)] for name in ARMS}
+    arms = {
+        name: {
+            **{task: spread([one["accuracy"][task] for one in runs]) for task in ASKED},
+            "parameters": runs[0]["parameters"],
+            "state floats": runs[0]["state floats"],
+            "cpu seconds a run": round(sum(one["cpu_seconds"] for one in runs) / seeds, 1),
+            "loss": runs[0]["loss"],
+        }
+        for name, runs in each.items()
+    }
+    verdict, summary = judge(arms, given.quick)
+    if verdict.startswith("cannot"):
+        summary = f"trained too briefly to tell; {summary}"
+    print(f"{verdict}: {summary}")
+    if given.quick:
+        return
+    result = {
+        "system": "mom",
+        "claim": MoM.claim,
+        "verdict": verdict,
+        "summary": summary,
+        "seeds": list(range(seeds)),
+        "steps": steps,
+        "chance": round(1 / KEYS, 4),
+        "arms": arms,
+        "cpu_seconds": round(time.process_time() - begin, 1),
+        "command": " ".join(["python", "proofs/mom.py", *sys.argv[1:]]),
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "versions": {**versions(), "torch": torch.__version__},
+        "machine": machine(),
+    }
+    RESULT.write_text(as_json(json.loads(json.dumps(result))), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,147 @@
+"""RMC: do slots that attend to one another compare things better than one slot, and than an LSTM?
+
+Run: python proofs/rmc.py
+
+N-th farthest, reduced: three vectors of two numbers each, labelled in any order; then "which is the n-th farthest from
+vector m?" (chance 0.33; labels alone give 0.67). Each step shows a vector, its label, and the question. Arms of nearly
+equal parameters.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from slowwave.bench.base import as_json, machine, versions
+from slowwave.bench.recall_training import spread
+from slowwave.state.baselines import Recurrent
+from slowwave.state.rmc import RMC
+
+RESULT = Path(__file__).with_name("results") / "rmc.json"
+COUNT, DIMS = 3, 2
+INPUT = DIMS + 3 * COUNT  # a vector, its label, n, m
+ARMS = ("rmc, 4 slots", "rmc, one slot", "lstm")
+
+
+def drawn(batch: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """x (batch, COUNT, INPUT) and the label of the answer (batch,)."""
+    vectors = torch.rand(batch, COUNT, DIMS, generator=generator) * 2 - 1
+    labels = torch.rand(batch, COUNT, generator=generator).argsort(1)
+    nth = torch.randint(COUNT, (batch,), generator=generator)
+    of = torch.randint(COUNT, (batch,), generator=generator)
+    rows = torch.arange(batch)
+    place = (labels == of[:, None]).to(torch.uint8).argmax(1)
+    far = (vectors - vectors[rows, place][:, None]).norm(dim=-1)
+    answer = labels[rows, far.argsort(1, descending=True)[rows, nth]]
+    question = torch.cat([F.one_hot(nth, COUNT), F.one_hot(of, COUNT)], 1).float()
+    told = torch.cat([vectors, F.one_hot(labels, COUNT).float(), question[:, None].expand(-1, COUNT, -1)], 2)
+    return told, answer
+
+
+class Reader(nn.Module):
+    """One memory over the steps, and a read-out of what comes last."""
+
+    def __init__(self, arm: str) -> None:
+        super().__init__()
+        self.memory: Any
+        if arm == "lstm":
+            self.memory = Recurrent(INPUT, 128)
+            self.memory.out = nn.Identity()
+            size = 128
+        else:
+            slots, dim = (4, 16) if arm == "rmc, 4 slots" else (1, 18)
+            self.memory = RMC(INPUT, slots=slots, heads=4, dim=dim, flat=True)
+            size = self.memory.out_width
+        self.out = nn.Sequential(nn.Linear(size, 64), nn.ReLU(), nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, COUNT))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(batch, COUNT) logits."""
+        return self.out(self.memory(x).y[:, -1])
+
+
+def run(seed: int, arm: str, seconds: float, steps: int) -> dict[str, Any]:
+    """One model trained for so many CPU seconds, or steps."""
+    torch.manual_seed(seed)
+    model, generator = Reader(arm), torch.Generator().manual_seed(100 + seed)
+    optimiser = torch.optim.Adam(model.parameters(), lr=1e-3)
+    begin, done = time.process_time(), 0
+    while done < steps and time.process_time() - begin < seconds:
+        x, wanted = drawn(512, generator)
+        loss = F.cross_entropy(model(x), wanted)
+        optimiser.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimiser.step()
+        done += 1
+    with torch.no_grad():
+        x, wanted = drawn(4000, torch.Generator().manual_seed(9_000 + seed))
+        right = float((model(x).argmax(-1) == wanted).double().mean())
+    return {"accuracy": right, "steps": done, "parameters": sum(p.numel() for p in model.parameters())}
+
+
+def judge(arms: dict[str, Any], quick: bool) -> tuple[str, str]:
+    """The verdict, chosen beforehand: several slots above one slot above an LSTM, in every seed."""
+    many, one, lstm = (arms[name]["accuracy"] for name in ARMS)
+    holds = many["low"] > one["high"] and one["low"] > lstm["high"]
+    told = ", ".join(
+        f"{name} {row['accuracy']['mean']:.3f} [{row['accuracy']['low']:.3f}, {row['accuracy']['high']:.3f}]"
+        for name, row in arms.items()
+    )
+    stuck = not holds and max(many["high"], lstm["high"]) < 0.7  # two thirds are had from labels alone
+    verdict = "cannot be told at this size" if quick or stuck else "holds" if holds else "does not hold"
+    return verdict, told
+
+
+def main() -> None:
+    asked = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    asked.add_argument("--quick", action="store_true", help="a small run, for the code paths alone")
+    asked.add_argument("--seeds", type=int, default=3)
+    asked.add_argument("--seconds", type=float, default=15.0, help="of CPU, for the training of one model")
+    given = asked.parse_args()
+    seeds, steps = (1, 2) if given.quick else (given.seeds, 10**6)
+    torch.set_num_threads(1)
+    begin = time.process_time()
+    each = {name: [run(seed, name, given.seconds, steps) for seed in range(seeds)] for name in ARMS}
+    arms = {
+        name: {
+            "accuracy": spread([one["accuracy"] for one in runs]),
+            "parameters": runs[0]["parameters"],
+            "steps": [one["steps"] for one in runs],
+        }
+        for name, runs in each.items()
+    }
+    verdict, summary = judge(arms, given.quick)
+    if verdict.startswith("cannot"):
+        summary = f"trained too briefly to tell; {summary}"
+    print(f"{verdict}: {summary}")
+    if given.quick:
+        return
+    result = {
+        "system": "rmc",
+        "claim": RMC.claim,
+        "verdict": verdict,
+        "summary": summary,
+        "seeds": list(range(seeds)),
+        "cpu seconds a run": given.seconds,
+        "chance": round(1 / COUNT, 4),
+        "arms": arms,
+        "cpu_seconds": round(time.process_time() - begin, 1),
+        "command": " ".join(["python", "proofs/rmc.py", *sys.argv[1:]]),
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "versions": {**versions(), "torch": torch.__version__},
+        "machine": machine(),
+    }
+    RESULT.write_text(as_json(json.loads(json.dumps(result))), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
