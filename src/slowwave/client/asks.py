@@ -56,6 +56,7 @@ HERE_ONLY = {  # what is done where the memory lies, and how
     "rebuild": "run `slowwave rebuild` there",
     "reembed": "run `slowwave reembed` there",
     "check": "run `slowwave check` there",
+    "backup": "run `slowwave backup` there",
 }
 NOT_SENT = ("progress", "count_tokens", "form", "model", "path")
 
