@@ -32,7 +32,7 @@ from typing import Any
 import numpy as np
 
 RESULT = Path(__file__).parent / "results" / "probes.json"
-WIDTH, LATENTS, K, BATCH = 576, 2304, 32, 2048  # of the autoencoders: SmolLM2-135M, four times its width
+WIDTH, LATENTS, K, BATCH = 576, 2304, 32, 1024  # of the autoencoders: SmolLM2-135M, four times its width
 
 
 def turns(ways: dict[str, Callable[[], object]], rounds: int, bare: str) -> dict[str, Any]:
@@ -344,6 +344,7 @@ def main() -> None:
     parser.add_argument("--nnsight", help="the Python of an environment with nnsight")
     parser.add_argument("--saelens", help="the Python of an environment with sae-lens")
     parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--steps", type=int, default=12, help="of each autoencoder's training")
     parser.add_argument("--only", default="taps,sae,memory")
     parser.add_argument("--stages", help="of memory, such as graph; else all")
     args = parser.parse_args()
@@ -360,7 +361,7 @@ def main() -> None:
             failed = {"failed": done.stderr.strip()[-400:]}
             result["taps"]["nnsight"] = json.loads(told[-1]) if not done.returncode else failed
     if "sae" in only:
-        result["autoencoders"] = autoencoders(args.saelens, max(3, args.rounds // 2), 12)
+        result["autoencoders"] = autoencoders(args.saelens, max(3, args.rounds // 2), args.steps)
     if "memory" in only:
         counts = {"load": [0], "stream": [1_024, 4_096], "losses": [1_024, 4_096]}
         counts |= {"autoencoder": [20_000, 80_000], "graph": [50_000, 200_000, 1_000_000]}

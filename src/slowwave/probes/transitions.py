@@ -48,8 +48,9 @@ def losses_of(
     total = len(tokens.ids)
     for rows, ids, real in batches_of(tokens, batch):
         with torch.no_grad():
-            logs = logits(ids)[:, :-1].log_softmax(-1)
-        each = -logs.gather(-1, ids[:, 1:, None])[..., 0]
+            raw = logits(ids)[:, :-1]
+        taken = raw.gather(-1, ids[:, 1:, None])[..., 0]
+        each = torch.stack([row.logsumexp(-1) for row in raw]) - taken  # by row: a vocabulary is wide
         there = real[:, 1:]
         loss.append(each.numpy()[there])
         current.append(ids[:, :-1].numpy()[there])
