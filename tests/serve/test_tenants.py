@@ -99,6 +99,11 @@ def test_rest_reads_nothing_of_the_other(two: Two) -> None:
                 assert two.clean(answer, id_, sent) >= 400
 
 
+def test_where_the_file_lies_is_its_owners_business(two: Two) -> None:
+    assert "path" not in two.door.get("/v1/stats", headers=two.key).json()
+    assert "path" in two.door.get("/v1/stats", params=ANA, headers=two.door.key(verbs=["all"])).json()
+
+
 def test_no_filter_reaches_the_other(two: Two) -> None:
     door, key = two.door, two.key
     for filters in FILTERS:

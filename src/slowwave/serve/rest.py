@@ -137,7 +137,10 @@ class Rest:
             return {"results": [line(entry) for entry in lines], **more}
 
         async def stats(access: Access, scope: Scope, given: dict[str, Any]) -> Any:
-            return await call(access, memory.stats, **scope.to_dict())
+            values = await call(access, memory.stats, **scope.to_dict())
+            if access.scopes:  # where the file lies is its owner's business
+                values.pop("path", None)
+            return values
 
         self.post("/search", "search", request_of("search"), answers.Hits, search, "What bears on a query, best first")
         self.post("/context", "context", request_of("context", "search"), answers.Context, context,
