@@ -51,7 +51,7 @@ def advance(
     i                    (batch, heads, time, in), inputs
     a, b                 (batch, heads, time)
     """
-    run: Any = _Advance.apply  # type: ignore[no-untyped-call]
+    run: Any = _Advance.apply
     new: tuple[Tensor, Tensor] = run(delta, speed, keep, before, after, e, i, a, b)
     return new
 
