@@ -211,7 +211,7 @@ def test_reembedding_goes_on_after_kills_and_the_swap_is_whole(path: Path, rng: 
             say("open")
             memory.reembed(OTHER)
 
-        killed(work, rng.uniform(0, 0.05 * slow))
+        killed(work, rng.uniform(0, 0.05 if slow == 1 else 0.02 * rounds))  # on a server, it comes to the swap at once
         embedder: Any
         for embedder in ("fake", OTHER):  # exactly one of the two serves, and with every vector
             memory = open_(path, embedder=embedder)
