@@ -77,7 +77,8 @@ class Serve(Benchmark):
         self.requests = requests
         self.seconds = seconds
         self.chroma = None if chroma is None else Path(chroma)
-        self._count = 0
+        self._model = "fake" if quick and embedder is None else embedder
+        self._users, self._records = (4, 100) if quick else (users, records)
 
     def settings(self) -> dict[str, Any]:
         """The address of a database stays out of results."""
@@ -85,9 +86,6 @@ class Serve(Benchmark):
 
     def measure(self, progress: Progress) -> Result:
         """Each server in turn, from a store filled anew."""
-        if self.quick:
-            self.clients, self.records, self.requests, self.users = (1, 4), 100, 40, 4
-            self.embedder = self.embedder or "fake"
         self._texts = [text for item in episodes() for text in re.split(r"(?<=[.!?])\s+", item.text) if len(text) > 30]
         systems = {"slowwave": self._slowwave(progress)}
         if self.chroma is not None:
@@ -97,27 +95,30 @@ class Serve(Benchmark):
     def _slowwave(self, progress: Progress) -> dict[str, Any]:
         with tempfile.TemporaryDirectory(prefix="slowwave-bench-") as folder:
             where = str(Path(folder) / "memory.db") if self.store == "sqlite" else self.store
-            with Memory(where, embedder=self.embedder) as memory:
-                for user in range(self.users):
-                    texts = [self._text(n) for n in range(user, self.records, self.users)]
+            with Memory(where, embedder=self._model) as memory:
+                for user in range(self._users):
+                    texts = [self._text(n) for n in range(user, self._records, self._users)]
                     if texts:
                         memory.add(texts, user_id=f"user{user}")
-                    progress("fill", user + 1, self.users)
+                    progress("fill", user + 1, self._users)
             words = [sys.executable, "-m", "slowwave", "serve", "--db", where, "--port", "0", "--log-level", "error"]
-            words += ["--embedder", self.embedder] if self.embedder else []
+            words += ["--embedder", self._model] if self._model else []
             with serving(words, r"http://\S+") as url:
                 return self._runs("slowwave", url, self._ask, self._kept, progress)
 
     def _runs(self, name: str, url: str, ask: Any, kept: Any, progress: Progress) -> dict[str, Any]:
         out: dict[str, Any] = {}
         asyncio.run(run(url, 2, partial(ask, run_=0), 20, 30.0))  # both sides have their threads and pages by then
-        for place, clients in enumerate(self.clients):
-            load = asyncio.run(run(url, clients, partial(ask, run_=1 + place), self.requests, self.seconds))
+        counts = (1, 4) if self.quick else self.clients
+        for place, clients in enumerate(counts):
+            load = asyncio.run(
+                run(url, clients, partial(ask, run_=1 + place), 40 if self.quick else self.requests, self.seconds)
+            )
             lost = asyncio.run(kept(url, load))
             out[str(clients)] = {**load.numbers(), "acknowledged": len(load.acknowledged), "lost": lost}
             if load.failed:
                 out[str(clients)]["first_failure"] = load.failed[0]
-            progress(name, place + 1, len(self.clients))
+            progress(name, place + 1, len(counts))
         return out
 
     def _text(self, n: int) -> str:
@@ -126,7 +127,7 @@ class Serve(Benchmark):
     def _ask(self, client: int, turn: int, run_: int) -> Ask:
         """What a client asks at its turn: fixed by the seed, the run, the client and the turn."""
         rng = np.random.default_rng([self.seed, run_, client, turn])
-        scope, n = {"user_id": f"user{rng.integers(self.users)}"}, int(rng.integers(len(self._texts)))
+        scope, n = {"user_id": f"user{rng.integers(self._users)}"}, int(rng.integers(len(self._texts)))
         if turn % self.write_every == client % self.write_every:
             text = f"{self._texts[n]} (run {run_}, client {client}, turn {turn})"
             return "write", "POST", "/v1/memories", {"content": text, **scope}
@@ -145,7 +146,7 @@ class Serve(Benchmark):
     # -- Chroma's server, which is given vectors and does not encode
 
     def _chroma(self, progress: Progress) -> dict[str, Any]:
-        embedder = resolve_embedder(self.embedder)
+        embedder = resolve_embedder(self._model)
         with tempfile.TemporaryDirectory(prefix="slowwave-bench-") as folder:
             port = free_port()
             words = [str(self.chroma), "run", "--path", folder, "--host", "127.0.0.1", "--port", str(port)]
@@ -158,23 +159,23 @@ class Serve(Benchmark):
         path = f"{COLLECTIONS}/{made['id']}"
         pool = self._texts[:2000]
         vectors = embedder.embed(pool).tolist()
-        for start in range(0, self.records, 250):
-            part = range(start, min(start + 250, self.records))
+        for start in range(0, self._records, 250):
+            part = range(start, min(start + 250, self._records))
             body = {
                 "ids": [f"first-{n}" for n in part],
                 "embeddings": [vectors[n % len(pool)] for n in part],
                 "documents": [self._text(n) for n in part],
-                "metadatas": [{"user_id": f"user{n % self.users}"} for n in part],
+                "metadatas": [{"user_id": f"user{n % self._users}"} for n in part],
             }
             status, said = await connection.ask("POST", f"{path}/add", body)
             if status >= 300:
                 raise RuntimeError(f"chroma did not take the records: {status} {said}")
-            progress("fill chroma", part.stop, self.records)
+            progress("fill chroma", part.stop, self._records)
         await connection.close()
 
         def ask(client: int, turn: int, run_: int) -> Ask:
             rng = np.random.default_rng([self.seed, run_, client, turn])
-            user, n = f"user{rng.integers(self.users)}", int(rng.integers(len(pool)))
+            user, n = f"user{rng.integers(self._users)}", int(rng.integers(len(pool)))
             if turn % self.write_every == client % self.write_every:
                 id_ = f"{run_}-{client}-{turn}"
                 body = {
