@@ -129,14 +129,18 @@ def test_an_interrupt_ends_with_130_and_a_word():
 # -- every command
 
 
+# `serve` runs until it is stopped (tests/serve does that); the others need a PostgreSQL, which tests/store has.
+OF_A_SERVER = {"serve", "worker", "jobs", "migrate"}
+
+
 @pytest.mark.parametrize("name", COMMANDS)
 def test_help_shows_an_example_that_is_true(name, run, values, lived, tmp_path):
     code, out, _ = run(name, "--help")
     assert code == 0
     example = COMMANDS[name].example
     assert f"example:\n  {example}" in out
-    if name == "serve":
-        return  # it would serve until it is stopped; tests/serve runs it
+    if name in OF_A_SERVER:
+        return
     (tmp_path / "notes").mkdir()
     (tmp_path / "notes" / "Porto.md").write_text("Ana lives in Porto.\n", "utf-8")
     words = [{"ID": lived[0], "OTHER": lived[1]}.get(word, word) for word in shlex.split(example)]
@@ -178,11 +182,18 @@ CALLS = {
 NO_MEMORY = {"systems", "atlas", "reproduce", "bench", "probe"}
 
 
-@pytest.mark.parametrize("name", [name for name in COMMANDS if name != "serve"])
+@pytest.mark.parametrize("name", [name for name in COMMANDS if name not in OF_A_SERVER])
 def test_every_command_gives_one_json_document(name, values, lived, tmp_path):
     (tmp_path / "Porto.md").write_text("Ana lives in Porto.\n", "utf-8")
     words = [{"ID": lived[0], "OTHER": lived[1]}.get(word, word) for word in CALLS[name]]
     assert isinstance(values(name, *words, *([] if name in NO_MEMORY else ["--user-id", "ana"])), dict)
+
+
+@pytest.mark.parametrize("name", ["worker", "jobs"])
+def test_what_needs_postgresql_says_so_of_a_file(name, run, lived):
+    code, out, err = run(name)
+    assert (code, out) == (1, "")
+    assert "postgresql" in err.lower()
 
 
 def test_a_parameter_of_memory_is_an_option_of_its_command(run):
