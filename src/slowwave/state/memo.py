@@ -65,7 +65,7 @@ class MEMO(StateModule[MemoState]):
         >>> memory = MEMO(item=8, items=2, common=16, heads=2, dim=16, capacity=10)
         >>> facts = memory.write(torch.randn(1, 6, 16), memory.init_state(1))
         >>> tuple(memory.read(torch.randn(1, 3, 16), facts).shape)
-        (1, 3, 16)
+        (1, 3, 32)
     """
 
     name = "memo"
