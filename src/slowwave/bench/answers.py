@@ -4,7 +4,7 @@ Every row gets the same tokens of memory and the same instruction, so rows diffe
 as the data set's authors do (Maharana et al. 2024): token F1 after lower-casing, without punctuation and articles, on
 word stems; multi-hop golds part by part; adversarial questions (category 5) by whether the reply abstains, apart. What
 a night drew is held against the observations that the data set ships (`observations.py`); what it did to what was known
-already is counted, for the data names no updates: `halumem --llm` scores those, on chats whose truth is known.
+already is counted, for the data names no updates; `bench halumem` scores those, on chats whose truth is known.
 
 Equal prompts are asked once for all rows. Replies are kept in FILE.replies beside the result while a run is unfinished.
 """
