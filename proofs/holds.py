@@ -31,11 +31,13 @@ import torch
 from slowwave.bench.base import as_json, machine, versions
 from slowwave.bench.datasets import data_root, fingerprints
 from slowwave.bench.partial import Partial
+from slowwave.cloze.grids import ties_of, value_grids
+from slowwave.cloze.invented import ATTRIBUTES
+from slowwave.cloze.statements import Statement
 from slowwave.probes.calibration import reliability
 from slowwave.probes.decoder import Decoder, DecoderConfig
-from slowwave.probes.generators import ATTRIBUTES, WordTokenizer, people, statement
-from slowwave.probes.holds import Held, holds, ties_of, value_grids
-from slowwave.probes.statements import Statement
+from slowwave.probes.generators import WordTokenizer, people, statement
+from slowwave.probes.holds import Held, holds
 from slowwave.probes.subjects import Subject, load, untrained
 from slowwave.probes.training import Schedule, rows_sampler, train
 

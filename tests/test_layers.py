@@ -19,7 +19,8 @@ LINES: list[set[str]] = [
     {"records"},
     {"store", "models", "progress"},
     {"ops"},
-    {"text", "formats", "promote", "state", "weights", "watch"},
+    {"text", "formats", "state", "weights", "watch", "cloze"},
+    {"promote"},
     {"verbs"},
     {"memory", "data"},
     {"asynchronous", "checks", "client", "compat", "atlas"},
@@ -33,7 +34,8 @@ ALONE = {  # what stands on less than its line would allow
     "weights": {"errors"},
     "formats": {"errors", "records", "store", "ops"},
     "atlas": {"errors", "records", "text", "state", "weights"},
-    "probes": {"errors", "progress", "data", "models"},
+    "cloze": {"errors", "models"},
+    "probes": {"errors", "progress", "data", "models", "cloze"},
     "checks": {"errors", "records", "store", "models", "ops", "text", "memory", "state", "weights"},
 }
 BESIDE = {

@@ -10,14 +10,15 @@ import numpy as np
 import pytest
 import torch
 
+from slowwave.cloze.grids import ties_of, value_grids
+from slowwave.cloze.scoring import logprobs, spans, tails
+from slowwave.cloze.statements import Statement, furnish, read_statements
 from slowwave.errors import InputError
 from slowwave.probes import SYSTEMS
 from slowwave.probes.calibration import Calibrator, folds_of, logistic, reliability
 from slowwave.probes.decoder import Decoder, DecoderConfig
 from slowwave.probes.generators import WordTokenizer, people, statement
-from slowwave.probes.holds import Holds, holds, score, ties_of, value_grids
-from slowwave.probes.scoring import logprobs, spans, tails
-from slowwave.probes.statements import Statement, furnish, read_statements
+from slowwave.probes.holds import Holds, holds, score
 from slowwave.probes.subjects import Subject
 from slowwave.probes.training import Schedule, rows_sampler, train
 

@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 import torch
 
+from slowwave.cloze.scoring import logprobs
 from slowwave.errors import InputError
 from slowwave.probes import SYSTEMS
 from slowwave.probes.decoder import Decoder, DecoderConfig
 from slowwave.probes.fictions import fictions, sentences
 from slowwave.probes.generators import WordTokenizer
 from slowwave.probes.recognition import Recognition, completed, d_prime, recognised, rouge_l
-from slowwave.probes.scoring import logprobs
 from slowwave.probes.subjects import Subject
 
 

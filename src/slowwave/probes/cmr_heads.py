@@ -12,12 +12,12 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from slowwave.cloze.scoring import opening
 from slowwave.errors import InputError
 from slowwave.probes.activations import tokenise
 from slowwave.probes.base import Finding, Probe, Progress, Verdict, Workspace, above
 from slowwave.probes.cmr import Floats, bumps, distances, grid
 from slowwave.probes.function_token_figures import CONTENT, FUNCTION, NULL, _axes
-from slowwave.probes.scoring import opening
 from slowwave.probes.subjects import Subject, attending, untrained
 from slowwave.probes.taps import Taps, anatomy
 from slowwave.probes.training import token_losses

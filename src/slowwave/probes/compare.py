@@ -189,8 +189,8 @@ class Compare(Probe):
 
     def _facts(self, pair: Pair, progress: Progress) -> list[Values]:
         """Each statement's confidence in both."""
+        from slowwave.cloze.statements import read_statements
         from slowwave.probes.holds import holds
-        from slowwave.probes.statements import read_statements
 
         statements = read_statements(self.statements)[: 60 if self.quick else None]
         before, after = (holds(one, statements, seed=self.seed, progress=progress) for one in (pair.first, pair.second))

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from slowwave.probes.generators import ATTRIBUTES, invented_names
+from slowwave.cloze.invented import ATTRIBUTES, invented_names
 
 Depth = Literal["memorisation", "semantic", "composition"]
 DEPTHS: tuple[Depth, ...] = ("memorisation", "semantic", "composition")

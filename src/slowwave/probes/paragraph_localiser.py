@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 from scipy import stats
 from torch import Tensor, nn
 
+from slowwave.cloze.scoring import opening
 from slowwave.errors import InputError
 from slowwave.probes.acquisition import interval
 from slowwave.probes.base import Finding, Probe, Progress, Verdict, Workspace, above
 from slowwave.probes.localiser_figures import draw_map, draw_prefix, draw_unlearning
-from slowwave.probes.scoring import opening
 from slowwave.probes.subjects import Subject, attending
 from slowwave.probes.taps import Taps, anatomy
 from slowwave.probes.training import token_losses

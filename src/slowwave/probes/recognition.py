@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from slowwave.cloze.scoring import logprobs
 from slowwave.errors import InputError
 from slowwave.probes.acquisition import interval
 from slowwave.probes.activations import tokenise
 from slowwave.probes.base import Finding, Probe, Progress, Verdict, Workspace, above
 from slowwave.probes.fictions import random_words, scrambled, sentences
 from slowwave.probes.function_token_figures import CONTENT, FUNCTION, NULL, _axes
-from slowwave.probes.scoring import logprobs
 from slowwave.probes.subjects import Subject
 from slowwave.probes.training import greedy
 from slowwave.probes.tuning import background, encode_text, padded, step, trainable

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from slowwave.probes.scoring import opening, spans
+from slowwave.cloze.scoring import opening, spans
 from slowwave.probes.subjects import Subject
 from slowwave.probes.training import next_token_loss
 

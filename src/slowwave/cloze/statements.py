@@ -11,8 +11,8 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
+from slowwave.cloze.invented import ATTRIBUTES, invented_names
 from slowwave.errors import InputError
-from slowwave.probes.generators import ATTRIBUTES, invented_names
 
 JOINS = {
     *(

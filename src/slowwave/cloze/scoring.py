@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from slowwave.cloze.subject import Subject
 from slowwave.errors import InputError
-from slowwave.probes.base import Progress
-from slowwave.probes.subjects import Subject
 
 ROOM = 30_000_000  # logits held at once
 
+Progress = Callable[[str, int, int], None]
 Floats = NDArray[np.float64]
 
 
