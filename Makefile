@@ -9,7 +9,7 @@ demo: $(VENV)/core.stamp
 	@$(BIN)/python -m slowwave.demo
 
 test: $(VENV)/dev.stamp lint
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 
 lint: $(VENV)/dev.stamp
 	$(BIN)/ruff check --no-cache .

@@ -69,9 +69,10 @@ def short(result: Any) -> str:
 def made_by(result: Any) -> str:
     """The command, the seed, the machine and the date of a result."""
     machine, seed = result["machine"], result["parameters"]["seed"]
+    note = result.get("note", "")
     return (
         f"`{result['command']}`: {result['seconds']:.0f} s on {machine['cores']} cores, seed {seed}, "
-        f"{result['date'][:10]}, slowwave {result['versions']['slowwave']}."
+        f"{result['date'][:10]}, slowwave {result['versions']['slowwave']}." + (f" Note: {note}." if note else "")
     )
 
 
