@@ -82,6 +82,8 @@ def page(name: str, result: Any) -> str:
         return f"On the five conversations that nothing was chosen on:\n\n{retrieval(result, part='the others')}"
     if name in ("systems", "systems_otherwise"):
         return systems(result)
+    if name == "halumem":
+        return halumem(result)
     if "parts" in result:
         counts = ", ".join(f"{value:,} {what}" for what, value in result["counts"].items())
         nothing = [f"{what}, at the default threshold: {cell(v)}. " for what, v in result.items() if "nothing" in what]
@@ -117,6 +119,26 @@ def systems(result: Any) -> str:
         shown = f"**{name}**" if name == "default" else name
         lines.append(f"| {shown} | {first} | {' | '.join(stale)} | {lost} | {calls} | {kept} |")
     return "\n".join([*lines, "", made_by(result)])
+
+
+def halumem(result: Any) -> str:
+    """The table of the HaluMem-style scores: the rules and the oracle that errs in 5 %; the rest is in the result."""
+    modes = ("rules", "ε = 0.05")
+    columns = (
+        ("extraction", "recall"), ("extraction", "precision"), ("extraction", "resistance"), ("updating", "correct"),
+        ("updating", "hallucinated"), ("answering", "correct"), ("answering", "hallucinated"), ("answering", "omitted"),
+    )  # fmt: skip
+    lines = [f"| rules / {modes[1]} | " + " | ".join(f"{part}: {what}" for part, what in columns) + " |"]
+    lines.append("|---" * (len(columns) + 1) + "|")
+    for name, row in result["rows"].items():
+        cells = []
+        for part, what in columns:
+            found = [row[mode][part][what]["mean"] for mode in ("", *modes) if part in row.get(mode, {})]
+            cells.append(" / ".join("-" if share is None else f"{share:.2f}" for share in found))
+        lines.append(f"| {f'**{name}**' if name == 'default' else name} | {' | '.join(cells)} |")
+    told = {what: sum(n.values()) if isinstance(n, dict) else n for what, n in result["counts"].items()}
+    counts = ", ".join(f"{n:,} {what}" for what, n in told.items())
+    return "\n".join([*lines, "", f"{counts}. {made_by(result)}"])
 
 
 def _rate(found: Any, key: str, digits: int = 3) -> str:
