@@ -2,9 +2,9 @@
 
 Run: python proofs/gem.py
 
-240 digits a task, a perceptron 64-100-100-10, SGD .1, batches of 10, eight passes; 25 memories a task. Four
+600 digits a task, a perceptron 64-100-100-10, SGD .1, batches of 10, four passes; 25 memories a task. Four
 permutations, and four rotations by 30 degrees. Arms: naive, GEM, A-GEM, replay from a reservoir as large as all
-memories together.
+memories together, joint.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 
 from slowwave.bench.arms import above, bars, live, paired, prove, short
 from slowwave.weights import Classifier, Learner
-from slowwave.weights.baselines import Naive, Replay
+from slowwave.weights.baselines import Joint, Naive, Replay
 from slowwave.weights.data import digits, glyphs
 from slowwave.weights.gem import GEM
 from slowwave.weights.stream import permuted, rotated
@@ -32,13 +32,14 @@ def learner(seed: int, make: Any, epochs: int) -> Learner:
 
 def measure(seeds: int, quick: bool) -> tuple[dict[str, Any], dict[str, bool], str]:
     """Both streams."""
-    data = glyphs(train=60, test=40) if quick else digits(train=240, test=200)
-    epochs, memories = (1, 5) if quick else (8, 25)
+    data = glyphs(train=60, test=40) if quick else digits(train=600, test=300)
+    epochs, memories = (1, 5) if quick else (4, 25)
     arms = {
         "naive": Naive,
         "GEM": partial(GEM, memories=memories),
         "A-GEM": partial(GEM, variant="a-gem", memories=memories, many=memories),
         "replay": partial(Replay, 4 * memories),
+        "joint": Joint,
     }
     made = {name: partial(learner, make=make, epochs=epochs) for name, make in arms.items()}
     show = (lambda line: None) if quick else print

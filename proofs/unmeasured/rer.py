@@ -2,8 +2,8 @@
 
 Run: python proofs/rer.py
 
-Five pairs of digits (500 digits), class-incremental; a perceptron 64-100-10, SGD .05, 10 epochs, a buffer of 50. Arms:
-naive, replay, RER, joint. RER and replay are compared seed by seed.
+Five pairs of digits (1,347 digits), class-incremental; a perceptron 64-100-10, SGD .05, 10 epochs, a buffer of 50.
+Arms: naive, replay, RER, joint. RER and replay are compared seed by seed.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def learner(seed: int, make: Any, epochs: int) -> Learner:
 
 def measure(seeds: int, quick: bool) -> tuple[dict[str, Any], dict[str, bool], str]:
     """All arms."""
-    data = glyphs(train=60, test=40) if quick else digits(train=500, test=300)
+    data = glyphs(train=60, test=40) if quick else digits()
     items, epochs = (20, 2) if quick else (50, 10)
     arms = {"naive": Naive, "replay": partial(Replay, items), "RER": partial(RER, items), "joint": Joint}
     made = {name: partial(learner, make=make, epochs=epochs) for name, make in arms.items()}
@@ -36,7 +36,12 @@ def measure(seeds: int, quick: bool) -> tuple[dict[str, Any], dict[str, bool], s
     rows = live(made, lambda seed: split(data, 2, "class"), seeds, show)
     kept = paired(rows["RER"]["backward transfer"], rows["replay"]["backward transfer"])
     gained = paired(rows["RER"]["accuracy"], rows["replay"]["accuracy"])
-    parts = {"less is lost than by replay": above(kept), "no less accurate than replay": gained["mean"] > -0.01}
+    learned = paired(rows["RER"]["plasticity"], rows["replay"]["plasticity"])
+    parts = {
+        "less is lost than by replay": above(kept),
+        "no less accurate than replay": gained["mean"] > -0.01,
+        "learned as well at first, within five points": learned["mean"] > -0.05,
+    }
     said = (
         ", ".join(
             f"{name} {short(row['accuracy'])} (backward {row['backward transfer']['mean']:+.3f}, plasticity "

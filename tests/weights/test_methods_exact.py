@@ -13,6 +13,7 @@ from torch import nn
 from slowwave.checks.methods import facts, tiny_language_model
 from slowwave.errors import InputError, NotFoundError
 from slowwave.weights import Classifier, Learner, adapters
+from slowwave.weights.baselines import Replay
 from slowwave.weights.batch import Batch, examples
 from slowwave.weights.center_loss import CenterLoss
 from slowwave.weights.data import glyphs
@@ -503,6 +504,15 @@ def test_every_sample_is_seen_v_times_in_v_epochs_and_rests_v_times_longer() -> 
     given = method.order(learner, 9, 0, np.random.default_rng(0))
     assert given is not None
     assert given[1].tolist() == [0, 1, 2] * 3
+
+
+def test_replay_beside_views_keeps_each_sample_once_and_as_it_was() -> None:
+    replay = Replay(capacity=400)
+    learner = Learner(classifier(), [replay, ViewBatch(views=4)], epochs=8, lr=0.01)
+    learner.learn(permuted(DATA, 1))
+    assert len(replay.buffer) == len(DATA.train)
+    kept = sorted(map(tuple, replay.buffer.everything().x.flatten(1).tolist()))
+    assert kept == sorted(map(tuple, DATA.train.x.flatten(1).tolist()))
 
 
 def test_neighbours_of_one_class_are_not_taken_for_views_of_one_sample() -> None:

@@ -6,16 +6,19 @@ Proofs of the weights form and `bench continual` share it. An arm is a function 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from slowwave.bench.base import as_json, machine, versions
+from slowwave.bench.partial import Partial
 
 if TYPE_CHECKING:
     from slowwave.weights.learner import Learner
@@ -56,6 +59,31 @@ def short(value: Mapping[str, Any]) -> str:
     return f"{value['mean']:.3f}{bounds}"
 
 
+class _Running:
+    """What the proof that runs has measured so far; `prove` gives it a file, so that a killed run goes on."""
+
+    def __init__(self, parts: Partial) -> None:
+        self.parts, self.lived, self.earlier = parts, 0, 0.0
+
+
+_running = _Running(Partial(None, {}))
+
+
+def once(key: str, measure: Callable[[], Any]) -> Any:
+    """One part of a proof: as it was measured before a kill, or measured now. JSON values only."""
+    taken: list[float] = []
+
+    def timed() -> list[Any]:
+        begun = time.perf_counter()
+        found = measure()
+        taken.append(time.perf_counter() - begun)
+        return [found, taken[0]]
+
+    value, seconds = _running.parts.get(key, timed)
+    _running.earlier += 0.0 if taken else seconds
+    return value
+
+
 def live(
     arms: Mapping[str, Callable[[int], Learner]],
     stream: Callable[[int], Stream],
@@ -68,20 +96,25 @@ def live(
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # small networks: more threads only wait for each other
     found: dict[str, dict[str, list[float]]] = {}
+    _running.lived += 1
+    place = _running.lived
     try:
         for seed in range(seeds):
             given = stream(seed)
             for name, make in arms.items():
                 begun = time.perf_counter()
-                learner = make(seed)
-                record = learner.learn(given)
-                summary = record.summary() | {"seconds": sum(record.seconds)}
+                summary = once(f"{place}/{seed}/{name}", partial(_summary, make, seed, given))
                 for key, value in summary.items():
                     found.setdefault(name, {}).setdefault(key, []).append(value)
                 show(f"seed {seed}, {name}: {summary['accuracy']:.3f} in {time.perf_counter() - begun:.1f} s")
     finally:
         torch.set_num_threads(threads)
     return {name: {key: told(values) for key, values in row.items()} for name, row in found.items()}
+
+
+def _summary(make: Callable[[int], Learner], seed: int, stream: Stream) -> dict[str, float]:
+    record = make(seed).learn(stream)
+    return record.summary() | {"seconds": sum(record.seconds)}
 
 
 def table(rows: Mapping[str, Mapping[str, Any]], columns: Sequence[str]) -> str:
@@ -113,6 +146,11 @@ def prove(
     parser.add_argument("--seeds", type=int, default=seeds)
     args = parser.parse_args()
     many = 1 if args.quick else args.seeds
+    path = Path(file)
+    target = path.parent / "results" / f"{path.stem}.json"
+    if not args.quick:
+        proof = hashlib.sha256(path.read_bytes()).hexdigest()
+        _running.parts = Partial(target, {"proof": proof})
     begun = time.perf_counter()
     found, parts, summary = measure(many, args.quick)
     verdict = "cannot be told at this size" if many < 5 else "holds" if all(parts.values()) else "does not hold"
@@ -120,16 +158,16 @@ def prove(
     print(f"{verdict}: {summary}; {words}")
     if args.quick:
         return
-    path = Path(file)
+    minutes = (time.perf_counter() - begun + _running.earlier) / 60
     result = {
         "name": name, "claim": claim, "verdict": verdict, "summary": f"{summary}; {words}", "parts": dict(parts),
-        "seeds": list(range(many)), **found, "minutes": round((time.perf_counter() - begun) / 60, 1),
+        "seeds": list(range(many)), **found, "minutes": round(minutes, 1),
         "date": datetime.now(UTC).isoformat(timespec="seconds"), "versions": {**versions(), **torch_version()},
         "machine": machine(), "command": f"python proofs/{path.name}",
     }  # fmt: skip
-    target = path.parent / "results" / f"{path.stem}.json"
     target.parent.mkdir(exist_ok=True)
     target.write_text(as_json(result), encoding="utf-8")
+    _running.parts.finish()
     if draw is not None:
         figure(found, draw, target.with_suffix(".png"))
 

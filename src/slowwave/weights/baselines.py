@@ -40,9 +40,10 @@ class Replay(Method):
         return self.buffer.sample(self.many or len(batch), learner.rng) if len(self.buffer) else None
 
     def after_step(self, learner: Learner, batch: Batch, logits: Tensor) -> None:
-        if learner.epoch == 0:  # each example is offered once
-            new = ~batch.old
-            self.buffer.add(batch.take(new), learner.step, logits[new] if self.keep_logits else None)
+        first = learner.first  # each example is offered once, as it was given
+        if bool(first.any()):
+            said = logits[: len(first)][first] if self.keep_logits else None
+            self.buffer.add(learner.given.take(first), learner.step, said)
 
 
 class Joint(Method):

@@ -83,9 +83,7 @@ class GEM(Method):
         return gradient - along / (reference @ reference) * reference
 
     def after_step(self, learner: Learner, batch: Batch, logits: Tensor) -> None:
-        if learner.epoch:
-            return
-        new = batch.take(~batch.old)
+        new = learner.given.take(learner.first)
         for task in sorted(set(new.task.tolist())):
             ring = self.rings.setdefault(task, Buffer(self.memories, "ring"))
             ring.add(new.take(new.task == task), learner.step)

@@ -93,6 +93,7 @@ class Learner:
         self.step = self.period = self.task = 0
         self.epoch, self.place = 0, 0  # within the period
         self.experience = 0  # how many of the stream's have ended
+        self.given, self.first = Batch(*(torch.zeros(0) for _ in range(3))), torch.zeros(0, dtype=torch.bool)
         self.record = Record()
         self.data: list[tuple[str, ...]] = []  # what each period was made from
         self.terms: dict[str, float] = {}  # the parts of the last step's loss
@@ -175,10 +176,16 @@ class Learner:
                 method.begin(self)
             self._rig()
 
-    def learn_batch(self, batch: Batch) -> float:
-        """One step of the optimiser; returns the loss of the whole, penalties included."""
+    def learn_batch(self, batch: Batch, first: Tensor | None = None) -> float:
+        """One step of the optimiser; returns the loss of the whole, penalties included.
+
+        first  (n,) bool, which of them come for the first time in their period; None takes all in its first epoch.
+               Methods find it as `learner.first`, and the examples, before anything changed them, as `learner.given`
+        """
         begun = time.perf_counter()
         self._grow(batch)
+        self.given = batch
+        self.first = torch.full((len(batch),), self.epoch == 0) if first is None else first
         self.model.train()
         objective = self.aim(batch.y)
         for method in self.methods:
@@ -369,14 +376,20 @@ class Learner:
                 data = method.material(self, data)
         else:
             data = given
+        met = np.zeros(len(data), bool)
+        for epoch in range(self.epoch):
+            met[self._order(len(data), number, epoch)[0]] = True
         for epoch in range(self.epoch, self.epochs if stream.boundaries else 1):
             self.epoch = epoch
             order, views = self._order(len(data), number, epoch)
+            met[order[: self.place]] = True
             for start in range(self.place, len(order), self.batch):
-                rows = torch.from_numpy(order[start : start + self.batch])
-                batch = replace(data.take(rows), view=torch.from_numpy(views[start : start + self.batch]))
+                part, shown = order[start : start + self.batch], views[start : start + self.batch]
+                batch = replace(data.take(torch.from_numpy(part)), view=torch.from_numpy(shown))
                 if stream.boundaries:
-                    self.learn_batch(batch)
+                    first = torch.from_numpy(~met[part] & (shown == 0))
+                    met[part] = True
+                    self.learn_batch(batch, first)
                 else:
                     self._drift(batch)
                 self.place = start + self.batch

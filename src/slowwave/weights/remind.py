@@ -150,9 +150,8 @@ class Remind(Method):
         return {"replay": self.many / (1 + self.many) * learner.aim(old.y).losses(said, old).mean()}
 
     def after_step(self, learner: Learner, batch: Batch, logits: Tensor) -> None:
-        if self.ready and learner.epoch == 0:
-            new = batch.take(~batch.old)
-            self._store(learner, new)
+        if self.ready and bool(learner.first.any()):
+            self._store(learner, learner.given.take(learner.first))
 
     def _store(self, learner: Learner, batch: Batch) -> None:
         coded = examples(self._codes(learner, batch.x), batch.y)

@@ -88,5 +88,7 @@ def roughened(x: Tensor, generator: torch.Generator) -> Tensor:
         rows = torch.arange(len(x)) % 4 == turn
         if bool(rows.any()):
             out[rows] = rotated_images(x[rows], float(angles[turn]))
-    out = torch.stack([image.roll((int(a), int(b)), (0, 1)) for image, (a, b) in zip(out, moves, strict=True)])
+    for move in torch.unique(moves, dim=0):
+        rows = (moves == move).all(1)
+        out[rows] = out[rows].roll((int(move[0]), int(move[1])), (1, 2))
     return (out + 0.1 * torch.randn(out.shape, generator=generator)).clamp(0, 1)
