@@ -30,7 +30,7 @@ LINES: list[set[str]] = [
     {"__main__"},
 ]
 ALONE = {  # what stands on less than its line would allow
-    "state": {"errors"},
+    "state": {"errors", "models"},  # models: only to load one that is named
     "weights": {"errors"},
     "formats": {"errors", "records", "store", "ops"},
     "atlas": {"errors", "records", "text", "state", "weights"},

@@ -17,9 +17,9 @@ transformers = pytest.importorskip("transformers")
 
 
 from slowwave.models.causal import FakeByteTokenizer, fake_causal  # noqa: E402
-from slowwave.promote.block import Block, chosen, read, write  # noqa: E402
-from slowwave.promote.frozen import Projections  # noqa: E402
+from slowwave.promote.block import CHUNK, Block, read, write  # noqa: E402
 from slowwave.promote.kv import KeyValues, told  # noqa: E402
+from slowwave.state.kernels.sparse import strongest  # noqa: E402
 
 ANA = {"user_id": "ana"}
 QUESTION = "\nWhere does Ana live?"
@@ -83,7 +83,7 @@ def test_memory3_keeps_what_draws_most_attention_spread_over_chunks():
     q, k = torch.randn(4, 300, 8), torch.randn(2, 300, 8)
     q[:, :, 0] += 3  # what all queries look for
     k[0, [3, 150], 0] = k[1, [7, 299], 0] = 9
-    places = chosen(Projections(q, k, k), keep=8)
+    places = strongest(q, k, 8, CHUNK)
     assert places.shape == (2, 8 + 8 + 3)  # 128, 128, and 44 of 300: 8 of each 128, rounded up
     assert (places.diff(dim=-1) > 0).all()
     assert {3, 150} <= set(places[0].tolist())
@@ -95,7 +95,7 @@ def test_chosen_follows_the_printed_sum():
     q, k = torch.randn(2, 20, 4), torch.randn(1, 20, 4)
     sums = torch.exp(torch.einsum("gid,jd->gij", q, k[0]) / 2).sum((0, 1))
     expected = sums.topk(2).indices.sort().values
-    assert torch.equal(chosen(Projections(q, k, k), keep=8)[0], expected)
+    assert torch.equal(strongest(q, k, 8, CHUNK)[0], expected)
 
 
 def test_a_sparse_block_attends_to_fewer_tokens_and_goes_on_at_the_same_position(engrams):

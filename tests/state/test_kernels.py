@@ -11,6 +11,7 @@ torch = pytest.importorskip("torch", reason="needs the extra state")
 
 from slowwave.state.kernels.advance import advance, advance_reference  # noqa: E402
 from slowwave.state.kernels.attention import (  # noqa: E402
+    joined_attention,
     prefix_attention,
     prefix_attention_reference,
     rotate,
@@ -18,6 +19,7 @@ from slowwave.state.kernels.attention import (  # noqa: E402
 )
 from slowwave.state.kernels.conv import causal_conv, conv_step  # noqa: E402
 from slowwave.state.kernels.delta import delta_chunked, delta_recurrent  # noqa: E402
+from slowwave.state.kernels.growing import appended  # noqa: E402
 from slowwave.state.kernels.matrix import (  # noqa: E402
     linear_attention,
     linear_attention_reference,
@@ -28,6 +30,7 @@ from slowwave.state.kernels.prototypes import prototypes, prototypes_reference  
 from slowwave.state.kernels.router import route, route_reference  # noqa: E402
 from slowwave.state.kernels.scan import scan, scan_reference  # noqa: E402
 from slowwave.state.kernels.slots import append_slots, empty_slots, row_random  # noqa: E402
+from slowwave.state.kernels.sparse import drawn, drawn_reference, strongest  # noqa: E402
 from slowwave.state.kernels.surprise import (  # noqa: E402
     boundaries,
     boundaries_reference,
@@ -176,9 +179,7 @@ def test_window_attention_equals_one_masked_attention(time: int, window: int) ->
 
 def test_rotary_scores_depend_on_the_distance_alone_at_any_position() -> None:
     q, k = random(1, 1, 1, 8).float(), random(1, 1, 1, 8, seed=1).float()
-    score = [
-        (rotate(q, torch.tensor([[at + 3]])) * rotate(k, torch.tensor([[at]]))).sum() for at in (0, 5, 1_000_000)
-    ]
+    score = [(rotate(q, torch.tensor([[at + 3]])) * rotate(k, torch.tensor([[at]]))).sum() for at in (0, 5, 1_000_000)]
     assert torch.allclose(torch.stack(score), score[0].expand(3), atol=1e-5)
 
 
@@ -240,13 +241,14 @@ def test_prototypes_equal_their_loops() -> None:
 def test_slots_drop_the_oldest_or_by_chance_and_age() -> None:
     pool = empty_slots(2, 4, 1, generator=torch.Generator().manual_seed(0))
     for n in range(3):
-        pool, lost, gone = append_slots(pool, torch.full((2, 2, 1), float(n)), "oldest")
+        pool, lost, gone, ages = append_slots(pool, torch.full((2, 2, 1), float(n)), "oldest")
     assert pool.values[0, :, 0].tolist() == [1, 1, 2, 2]
     assert pool.age[0].tolist() == [1, 1, 0, 0]
     assert lost[0, :, 0].tolist() == [0, 0]
     assert gone.all()
+    assert ages.tolist() == [[2, 2], [2, 2]]
     coming = torch.tensor([[True, False], [False, False]])
-    some, _, gone = append_slots(pool, torch.full((2, 2, 1), 9.0), "random", coming)
+    some, _, gone, _ = append_slots(pool, torch.full((2, 2, 1), 9.0), "random", coming)
     assert gone.sum(1).tolist() == [1, 0]
     assert some.values[1, :, 0].tolist() == [1, 1, 2, 2]
     assert some.values[0, -1, 0] == 9
@@ -304,3 +306,65 @@ def test_packing_and_blocks_give_back_what_they_took() -> None:
     assert grid.closed.tolist() == [[True, True], [False, False]]
     assert not laid[~grid.valid].any()
     assert torch.equal(packing.unpack(grid.lift(laid), mask), x * mask[..., None])
+
+
+def test_one_softmax_over_near_and_far_keys_is_prefix_attention() -> None:
+    g = torch.Generator().manual_seed(4)
+    q = torch.randn(2, 4, 5, 6, generator=g, dtype=torch.float64)
+    k, v, far_k, far_v = (torch.randn(2, 2, n, 6, generator=g, dtype=torch.float64) for n in (5, 5, 3, 3))
+    there = torch.tensor([[True, True, False], [True, False, True]])
+    found, weights = joined_attention((q, k, v), (q, far_k, far_v), there)
+    assert torch.allclose(found, prefix_attention(q, k, v, far_k, far_v, there), atol=1e-12)
+    assert weights.shape == (2, 4, 5, 8)
+    assert torch.allclose(weights.sum(-1), torch.ones(2, 4, 5, dtype=torch.float64))
+    held_k, held_v = (torch.randn(2, 2, 4, 6, generator=g, dtype=torch.float64) for _ in range(2))
+    late, _ = joined_attention((q, torch.cat([held_k, k], 2), torch.cat([held_v, v], 2)))
+    assert torch.allclose(late, prefix_attention(q, k, v, held_k, held_v), atol=1e-12)
+    far_q = torch.randn_like(q)
+    other, _ = joined_attention((q, k, v), (far_q, far_k, far_v))
+    wanted = torch.cat([far_q @ far_k.repeat_interleave(2, 1).mT, (q @ k.repeat_interleave(2, 1).mT)
+                        .masked_fill(~torch.ones(5, 5, dtype=torch.bool).tril(), -torch.inf)], -1)  # fmt: skip
+    wanted = (wanted * 6**-0.5).softmax(-1) @ torch.cat([far_v, v], 2).repeat_interleave(2, 1)
+    assert torch.allclose(other, wanted, atol=1e-12)
+
+
+def test_a_growing_record_is_shared_and_no_branch_sees_another() -> None:
+    start = torch.zeros(1, 0, 2)
+    one = appended(start, torch.ones(1, 3, 2))
+    two = appended(one, torch.full((1, 2, 2), 2.0))
+    assert two.data_ptr() == one.data_ptr(), "it was copied"
+    branch = appended(one, torch.full((1, 1, 2), 9.0))
+    assert branch.data_ptr() != one.data_ptr(), "a branch wrote where another has written"
+    assert two[0, :, 0].tolist() == [1, 1, 1, 2, 2]
+    assert branch[0, :, 0].tolist() == [1, 1, 1, 9]
+    tail = appended(two[:, 2:], torch.full((1, 1, 2), 3.0))
+    assert tail[0, :, 0].tolist() == [1, 2, 2, 3]
+    for n in range(200):
+        two = appended(two, torch.full((1, 1, 2), float(n)))
+    assert two[0, -200:, 1].tolist() == list(range(200))
+    wanted = torch.ones(1, 1, 2, requires_grad=True)
+    torch.autograd.backward(appended(one, wanted).sum())
+    assert wanted.grad is not None
+    assert bool((wanted.grad == 1).all())
+
+
+def test_what_draws_attention_is_chosen_in_each_part() -> None:
+    g = torch.Generator().manual_seed(5)
+    q, k = torch.randn(4, 7, 6, generator=g), torch.randn(2, 7, 6, generator=g)
+    assert torch.allclose(drawn(q, k).exp(), drawn_reference(q, k), rtol=1e-4)
+    places = strongest(q, k, 2, 4)
+    first, rest = drawn_reference(q[:, :4], k[:, :4]), drawn_reference(q[:, 4:], k[:, 4:])
+    for head in range(2):
+        best = sorted(first[head].topk(2).indices.tolist()) + sorted((rest[head].topk(2).indices + 4).tolist())
+        assert places[head].tolist() == best
+
+
+def test_refined_events_keep_to_their_lengths() -> None:
+    g = torch.Generator().manual_seed(6)
+    starts = torch.zeros(40, dtype=torch.bool)
+    starts[::8] = True
+    for seed in range(5):
+        keys = torch.randn(40, 3, generator=g.manual_seed(seed)) + 0.3
+        sizes = torch.diff(refined(keys, starts, 5, 11).nonzero()[:, 0], append=torch.tensor([40]))
+        assert sizes.min() >= 5
+        assert sizes.max() <= 11

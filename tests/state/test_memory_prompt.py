@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 torch = pytest.importorskip("torch", reason="needs the extra state")
 transformers = pytest.importorskip("transformers", reason="needs transformers")
 
-from slowwave.errors import InputError  # noqa: E402
+from slowwave.errors import InputError, ModelMismatchError  # noqa: E402
 from slowwave.state.frozen import Frozen  # noqa: E402
 from slowwave.state.memory_prompt import MemoryPrompt  # noqa: E402
 
@@ -75,9 +77,17 @@ def test_prompts_have_the_scale_of_the_embeddings(frozen: Frozen) -> None:
     assert sum(p.numel() for p in narrow.parameters()) * 10 < sum(p.numel() for p in wide.parameters())
 
 
-def test_a_state_knows_its_model(frozen: Frozen) -> None:
+def test_a_state_knows_its_model(frozen: Frozen, tmp_path: Path) -> None:
     other = transformers.LlamaForCausalLM(frozen.model.config)
     assert Frozen(other).fingerprint != frozen.fingerprint
     assert Frozen(frozen.model).fingerprint == frozen.fingerprint
+    one, two = (MemoryPrompt(16, prompts=2, inner=8, units=6) for _ in range(2))
+    two.load_state_dict(one.state_dict())
+    _, state = one.around(frozen)(ids(1, 6))
+    one.save(state, tmp_path / "a.state")
+    assert torch.equal(one.load(tmp_path / "a.state").hidden, state.hidden)
+    two.around(Frozen(other))
+    with pytest.raises(ModelMismatchError, match="wrap the same model"):
+        two.load(tmp_path / "a.state")
     with pytest.raises(InputError, match="MemoryPrompt\\(16\\)"):
         MemoryPrompt(8).around(frozen)

@@ -15,6 +15,7 @@ from torch import Tensor
 from slowwave.errors import ExtraMissingError, FormatError, InputError
 from slowwave.promote.files import HEADER
 from slowwave.promote.frozen import Projections
+from slowwave.state.kernels.sparse import strongest
 
 CHUNK = 128  # tokens of a reference in Memory^3
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
@@ -62,7 +63,11 @@ def made(layers: Sequence[Projections], engrams: Sequence[str], keep: int | None
     keys, values = (torch.stack([getattr(layer, part) for layer in layers]).to(DTYPES[dtype]).cpu() for part in "kv")
     everywhere = torch.arange(time, dtype=torch.int32).expand(len(layers), heads, -1).contiguous()
     block = Block(keys.contiguous(), values.contiguous(), everywhere, time, tuple(engrams))
-    return block if keep is None else thinned(block, torch.stack([chosen(layer, keep) for layer in layers]).cpu())
+    return (
+        block
+        if keep is None
+        else thinned(block, torch.stack([strongest(layer.q, layer.k, keep, CHUNK) for layer in layers]).cpu())
+    )
 
 
 def thinned(block: Block, places: Tensor) -> Block:
@@ -70,20 +75,6 @@ def thinned(block: Block, places: Tensor) -> Block:
     index = places.to(torch.int64)[..., None].expand(-1, -1, -1, block.keys.shape[-1])
     keys, values = block.keys.gather(2, index), block.values.gather(2, index)
     return replace(block, keys=keys, values=values, places=places.to(torch.int32).contiguous())
-
-
-def chosen(layer: Projections, keep: int) -> Tensor:
-    """Places (kv heads, kept) of the tokens that draw most attention, `keep` of each chunk of 128 (fewer of a rest)."""
-    heads, time, dim = layer.k.shape
-    queries = layer.q.reshape(heads, -1, *layer.q.shape[1:])  # (kv heads, group, time, dim)
-    found = []
-    for start in range(0, time, CHUNK):
-        stop = min(start + CHUNK, time)
-        scores = torch.einsum("hgid,hjd->hgij", queries[:, :, start:stop].float(), layer.k[:, start:stop].float())
-        drawn = torch.logsumexp((scores / dim**0.5).flatten(1, 2), 1)  # (kv heads, stop - start); monotone in the sum
-        many = min(stop - start, max(1, -(-keep * (stop - start) // CHUNK)))
-        found.append(drawn.topk(many, -1).indices.sort(-1).values + start)
-    return torch.cat(found, -1)
 
 
 def write(block: Block, path: Path, header: Mapping[str, Any]) -> None:

@@ -6,7 +6,6 @@ transformers with `q_proj`, `k_proj`, `v_proj` (Llama, Qwen2, SmolLM2, ...) whos
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,8 +14,9 @@ from torch import Tensor, nn
 
 from slowwave.errors import ModelError
 from slowwave.models.causal import load_causal
+from slowwave.state.attending import turned
+from slowwave.state.frozen import print_of
 
-SAMPLE = 4096  # numbers of each parameter that the fingerprint looks at, spread evenly
 TOLERANCE = 1e-3
 
 
@@ -61,18 +61,9 @@ class Frozen:
 
     @property
     def fingerprint(self) -> str:
-        """Names this model with its tokenizer.
-
-        A hash of the parameters' names and shapes, an even sample of their values, and how a fixed text is read.
-        """
+        """Names this model with its tokenizer, as the states of `slowwave.state` do."""
         if not self._fingerprint:
-            digest = hashlib.sha256(str(type(self.model).__name__).encode())
-            for name, parameter in sorted(self.model.named_parameters()):
-                flat = parameter.detach().flatten()
-                taken = flat[:: max(1, flat.numel() // SAMPLE)][:SAMPLE].float().cpu().contiguous()
-                digest.update(f"{name} {tuple(parameter.shape)}".encode() + taken.numpy().tobytes())
-            digest.update(repr(self.encode("The year 2024, naïve Ängström\n[x] 日本 42!")).encode())
-            self._fingerprint = digest.hexdigest()[:32]
+            self._fingerprint = print_of(self.model, self.tokenizer)
         return self._fingerprint
 
     def encode(self, text: str) -> list[int]:
@@ -114,9 +105,7 @@ class Frozen:
         """Keys (kv heads, time, dim) as they stand at these positions (kv heads, time)."""
         cos, sin = self._decoder.rotary_emb(keys, positions.reshape(1, -1))
         cos, sin = (t.reshape(*positions.shape, -1).to(keys.dtype) for t in (cos, sin))
-        first, second = keys.chunk(2, -1)
-        turned: Tensor = keys * cos + torch.cat((-second, first), -1) * sin
-        return turned
+        return turned(keys, cos, sin)
 
     def empty_cache(self) -> Any:
         """A cache with nothing in it."""

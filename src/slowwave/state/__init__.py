@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from slowwave.errors import ExtraMissingError, NotFoundError
 
 if TYPE_CHECKING:
+    from slowwave.state.attached import Attached
     from slowwave.state.base import StateModule
 
 PLACES: dict[str, str] = {
@@ -18,6 +19,10 @@ PLACES: dict[str, str] = {
     "hcam": "hcam:HCAM",
     "memo": "memo:MEMO",
     "memory-prompt": "memory_prompt:MemoryPrompt",
+    "em-llm": "em_llm:EMLLM",
+    "memoryllm": "memoryllm:MemoryLLM",
+    "m-plus": "m_plus:MPlus",
+    "memory3": "memory3:Memory3",
 }
 
 
@@ -45,4 +50,17 @@ class _Register(Mapping[str, "type[StateModule[Any]]"]):
 
 SYSTEMS: Mapping[str, type[StateModule[Any]]] = _Register()
 
-__all__ = ["SYSTEMS"]
+
+def attach(model: Any, system: Any = "em-llm", tokenizer: Any = None, **settings: Any) -> Attached:
+    """A pretrained model with a memory beside it; see `slowwave.state.attached`, imported when called."""
+    try:
+        module = import_module("slowwave.state.attached")
+    except ModuleNotFoundError as error:
+        if error.name == "torch":
+            raise ExtraMissingError("a memory around a pretrained model", "state") from error
+        raise
+    found: Attached = module.attach(model, system, tokenizer, **settings)
+    return found
+
+
+__all__ = ["SYSTEMS", "attach"]

@@ -1,10 +1,10 @@
 """What every state-form memory is: a module whose state is a value that goes in and comes out. Start reading here.
 
-    state = system.init_state(batch=2)
-    y, state, aux = system(x, state)                 # x (2, time, width): all at once
-    y, state, aux = system(x, state, mode="step")    # the same numbers, token by token
-    y = system.read(query, state)                    # changes nothing
-    system.save(state, "ana.state"); state = system.load("ana.state")
+state = system.init_state(batch=2)
+y, state, aux = system(x, state)                 # x (2, time, width): all at once
+y, state, aux = system(x, state, mode="step")    # the same numbers, token by token
+y = system.read(query, state)                    # changes nothing
+system.save(state, "ana.state"); state = system.load("ana.state")
 """
 
 from __future__ import annotations
@@ -98,7 +98,7 @@ class StateModule(nn.Module, ABC, Generic[S]):
     tokens: ClassVar[bool] = False  # whether what goes in are token ids (batch, time) and not vectors
     SMALL: ClassVar[Mapping[str, Any]] = MappingProxyType({})
     skips: ClassVar[Mapping[str, str]] = MappingProxyType({})
-    base_model: Any = None  # the frozen model that a wrapper stands around
+    base_model: Any  # the frozen model that a wrapper stands around; others have none
     width: int
     out_width: int
 
@@ -118,9 +118,7 @@ class StateModule(nn.Module, ABC, Generic[S]):
 
     # -- the verbs
 
-    def forward(
-        self, x: Tensor, state: S | None = None, mask: Tensor | None = None, mode: Mode = "chunk"
-    ) -> Output:
+    def forward(self, x: Tensor, state: S | None = None, mask: Tensor | None = None, mode: Mode = "chunk") -> Output:
         """Read and write a stretch of the stream.
 
         x      (batch, time, width), or ids (batch, time) where `tokens` is true

@@ -88,7 +88,7 @@ def header_of(system: Any) -> dict[str, Any]:
         "schema": SCHEMA,
         "settings": json.loads(json.dumps(system.settings(), default=str, sort_keys=True)),
         "weights": fingerprint(system),
-        "base_model": getattr(system.base_model, "fingerprint", None),
+        "base_model": getattr(getattr(system, "base_model", None), "fingerprint", None),
         "dtype": str(system._dtype()).removeprefix("torch."),
     }
 

@@ -8,16 +8,17 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import Any
+from typing import Any, Self
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from slowwave.errors import InputError
-from slowwave.state.files import fingerprint
+
+SAMPLE = 4096  # numbers of each parameter that the fingerprint looks at, spread evenly
 
 
-class Frozen:
+class Frozen(nn.Module):
     """A causal language model, frozen, in evaluation mode.
 
     model      of transformers, or anything with `get_input_embeddings()` and a forward that takes `inputs_embeds`,
@@ -26,13 +27,25 @@ class Frozen:
     """
 
     def __init__(self, model: Any, tokenizer: Any = None) -> None:
+        super().__init__()
         if not hasattr(model, "get_input_embeddings"):
             raise InputError(f"{type(model).__name__} has no get_input_embeddings(); give a model of transformers")
         self.model = model.eval()
         for parameter in model.parameters():
             parameter.requires_grad_(False)
         self.tokenizer = tokenizer
-        self.fingerprint = _print_of(model, tokenizer)
+        self._fingerprint = ""
+
+    def train(self, mode: bool = True) -> Self:
+        """It stays in evaluation mode, so that nothing is dropped."""
+        return super().train(False)
+
+    @property
+    def fingerprint(self) -> str:
+        """Names this model with its tokenizer: configuration, an even sample of the weights, the vocabulary."""
+        if not self._fingerprint:
+            self._fingerprint = print_of(self.model, self.tokenizer)
+        return self._fingerprint
 
     @property
     def width(self) -> int:
@@ -65,14 +78,21 @@ class Frozen:
         return found
 
 
-def _print_of(model: Any, tokenizer: Any) -> str:
-    """A hash of the model's configuration and weights, and of the tokenizer's vocabulary."""
-    digest = hashlib.sha256(fingerprint(model).encode())
+def print_of(model: Any, tokenizer: Any) -> str:
+    """A hash of the model's configuration, of what is looked at of its weights, and of how a text is read."""
+    digest = hashlib.sha256(type(model).__name__.encode())
+    for name, parameter in sorted(model.named_parameters()):
+        flat = parameter.detach().flatten()
+        taken = flat[:: max(1, flat.numel() // SAMPLE)][:SAMPLE].double().cpu().contiguous()
+        digest.update(f"{name} {tuple(parameter.shape)}".encode() + taken.numpy().tobytes())
     config = getattr(model, "config", None)
     if config is not None and hasattr(config, "to_dict"):
-        shape = {k: v for k, v in config.to_dict().items() if not k.startswith("_") and k != "transformers_version"}
+        left_out = ("transformers_version", "dtype", "torch_dtype")
+        shape = {k: v for k, v in config.to_dict().items() if not k.startswith("_") and k not in left_out}
         digest.update(json.dumps(shape, sort_keys=True, default=str).encode())
-    if tokenizer is not None:
+    if hasattr(tokenizer, "get_vocab"):
         vocabulary = tokenizer.get_vocab()
         digest.update(json.dumps(sorted(vocabulary.items(), key=lambda item: item[1])).encode())
+    elif tokenizer is not None:
+        digest.update(repr(list(tokenizer.encode("The year 2024, naïve Ängström\n[x] 日本 42!"))).encode())
     return digest.hexdigest()[:32]

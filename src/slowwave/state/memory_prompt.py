@@ -34,7 +34,8 @@ class MemoryPrompt(StateModule[PromptState]):
     units    of the LSTM, then projected to prompts x width; 0 makes the LSTM that wide itself, as in the paper
     scale    of a prompt's numbers at first; give the model's own (`Frozen.embedding_scale`)
 
-    `around(frozen)` runs a model segment by segment; see `PromptedModel`.
+    `around(frozen)` runs a model segment by segment; see `PromptedModel`. From then on states that are saved belong to
+    that model too.
 
     Example:
         >>> import torch
@@ -120,7 +121,15 @@ class PromptedModel(nn.Module):
         super().__init__()
         if memory.width != frozen.width:
             raise InputError(f"the memory is {memory.width} wide; build MemoryPrompt({frozen.width}) for this model")
-        self.frozen, self.memory = frozen, memory
+        self.memory = memory
+        for holder in (self, memory):  # beside the modules: its parameters are not the memory's own
+            holder.__dict__["base_model"] = frozen
+
+    @property
+    def frozen(self) -> Frozen:
+        """The model."""
+        found: Frozen = self.__dict__["base_model"]
+        return found
 
     def forward(self, ids: Tensor, mask: Tensor | None = None, state: PromptState | None = None) -> tuple[Tensor, Any]:
         """One segment: ids (batch, time) -> logits (batch, time, vocabulary), and the state after it.

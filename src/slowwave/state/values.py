@@ -72,10 +72,18 @@ class NoState(State):
     position: Tensor  # (batch,) int64
 
 
-def stacked(states: list[Any]) -> Any:
-    """Several states of one kind joined along the batch."""
-    names = [state.leaves() for state in states]
-    return states[0].named_map(lambda name, _: torch.cat([leaves[name] for leaves in names]))
+def joined(states: list[Any]) -> Any:
+    """States joined along the batch, where some hold more than others: zeros fill the shorter."""
+    if len(states) == 1:
+        return states[0]
+    every = [state.leaves() for state in states]
+
+    def join(name: str, _: Tensor) -> Tensor:
+        parts = [leaves[name] for leaves in every]
+        sizes = [max(part.shape[axis] for part in parts) for axis in range(1, parts[0].dim())]
+        return torch.cat([_grown(part, [part.shape[0], *sizes]) for part in parts])
+
+    return states[0].named_map(join)
 
 
 def _walk(value: Any, prefix: str) -> Iterator[tuple[str, Tensor]]:

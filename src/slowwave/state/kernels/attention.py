@@ -56,6 +56,40 @@ def prefix_attention(
     )
 
 
+def joined_attention(
+    near: tuple[Tensor, Tensor, Tensor],
+    far: tuple[Tensor, Tensor, Tensor] | None = None,
+    far_there: Tensor | None = None,
+    scale: float | None = None,
+) -> tuple[Tensor, Tensor]:
+    """One softmax over two groups of keys that a query meets at different positions; all are rotated already.
+
+    near       q (batch, heads, time, dim); k, v (batch, kv heads, past + time, dim); a token sees those up to itself
+    far        q again, k, v (batch, kv heads, slots, dim), which every token sees
+    far_there  (batch, slots) bool
+    returns    (batch, heads, time, dim), and the weights (batch, heads, time, slots + past + time)
+    """
+    q, k, v = near
+    batch, heads, time, dim = q.shape
+    kv = k.shape[1]
+    scale = dim**-0.5 if scale is None else scale
+
+    def scores(query: Tensor, keys: Tensor) -> Tensor:
+        found: Tensor = (query.reshape(batch, kv, -1, dim) @ keys.transpose(-1, -2)) * scale
+        return found.view(batch, heads, time, keys.shape[2])
+
+    seen = torch.ones(time, k.shape[2], dtype=torch.bool, device=q.device).tril(k.shape[2] - time)
+    found = scores(q, k).masked_fill(~seen, -torch.inf)
+    if far is not None and far[1].shape[2]:
+        before = scores(far[0], far[1])
+        if far_there is not None:
+            before = before.masked_fill(~far_there[:, None, None], -torch.inf)
+        found, v = torch.cat([before, found], -1), torch.cat([far[2], v], 2)
+    weights = found.softmax(-1)
+    out = weights.view(batch, kv, -1, v.shape[2]) @ v
+    return out.view(batch, heads, time, v.shape[3]), weights
+
+
 def prefix_attention_reference(q: Tensor, k: Tensor, v: Tensor, prefix_k: Tensor, prefix_v: Tensor) -> Tensor:
     """The same without masks, a token at a time, for equal numbers of heads."""
     outs = []

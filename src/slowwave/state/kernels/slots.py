@@ -52,12 +52,12 @@ def row_random(seed: Tensor, draws: Tensor, count: int) -> Tensor:
 
 def append_slots(
     pool: Slots, new: Tensor, drop: Literal["random", "oldest"] = "random", there: Tensor | None = None
-) -> tuple[Slots, Tensor, Tensor]:
+) -> tuple[Slots, Tensor, Tensor, Tensor]:
     """Put new values at the end; where they do not fit, drop as many of the old.
 
     new      (batch, count, ...), count at most the pool's size
     there    (batch, count) bool, those that are; they must stand in front
-    returns  the new pool; what was dropped (batch, count, ...), and which of it is (batch, count)
+    returns  the new pool; what was dropped (batch, count, ...), which of it is (batch, count), and how old it was
     """
     size, count = pool.there.shape[1], new.shape[1]
     there = torch.ones(new.shape[:2], dtype=torch.bool, device=new.device) if there is None else there
@@ -81,4 +81,5 @@ def append_slots(
     draws = pool.draws + (drops > 0).to(torch.int64)
     values = take(joined, front)
     values = values * kept_there.view(*kept_there.shape, *[1] * (values.dim() - 2)).to(values.dtype)
-    return replace(pool, values=values, there=kept_there, age=kept_age, draws=draws), lost, lost_there
+    new_pool = replace(pool, values=values, there=kept_there, age=kept_age, draws=draws)
+    return new_pool, lost, lost_there, take(older, out_order)

@@ -16,11 +16,14 @@ def surprise(logits: Tensor, ids: Tensor) -> Tensor:
     return torch.cat([torch.zeros_like(logp[..., :1]), -logp], -1)
 
 
-def boundaries(
-    surprises: Tensor, gamma: float = 1.0, window: int = 128, least: int = 8, most: int = 128
-) -> Tensor:
+def boundaries(surprises: Tensor, gamma: float = 1.0, window: int = 128, least: int = 8, most: int = 128) -> Tensor:
     """Which tokens begin an event: (time,) -> (time,) bool. A token's threshold is mean + gamma x deviation of the
     `window` before it; events are `least` to `most` tokens long."""
+    return spaced(surprising(surprises, gamma, window), least, most)
+
+
+def surprising(surprises: Tensor, gamma: float = 1.0, window: int = 128) -> Tensor:
+    """(time,) bool: above mean + gamma x deviation of the `window` before; the first has nothing before it."""
     values = surprises.to(torch.float64)
     ones = torch.cat([values.new_zeros(1), values.cumsum(0)])
     squares = torch.cat([values.new_zeros(1), values.pow(2).cumsum(0)])
@@ -29,9 +32,14 @@ def boundaries(
     n = (ends - starts).clamp_min(1).to(torch.float64)
     mean = (ones[ends] - ones[starts]) / n
     deviation = ((squares[ends] - squares[starts]) / n - mean.pow(2)).clamp_min(0).sqrt()
-    high = (values > mean + gamma * deviation).tolist()
+    return (values > mean + gamma * deviation) & (ends > 0)
+
+
+def spaced(marks: Tensor, least: int = 8, most: int = 128) -> Tensor:
+    """Which tokens begin an event, of those marked (time,): the first, and events are `least` to `most` tokens long."""
+    high = marks.tolist()
     out, last = [], 0
-    for t in range(len(values)):
+    for t in range(len(high)):
         begins = t == 0 or (high[t] and t - last >= least) or t - last >= most
         out.append(begins)
         last = t if begins else last
@@ -64,8 +72,9 @@ def modularity(keys: Tensor, starts: Tensor) -> float:
     return float(((graph - degree[:, None] * degree[None] / total) * same).sum() / total)
 
 
-def refined(keys: Tensor, starts: Tensor) -> Tensor:
-    """Each inner boundary moved, one after the other, to where modularity is highest between its two neighbours."""
+def refined(keys: Tensor, starts: Tensor, least: int = 1, most: int | None = None) -> Tensor:
+    """Each inner boundary moved, one after the other, to where modularity is highest between its two neighbours, so
+    that events stay `least` to `most` tokens long."""
     graph = (keys @ keys.t()).clamp_min(0).to(torch.float64)
     total = float(graph.sum())
     if total == 0:
@@ -82,7 +91,12 @@ def refined(keys: Tensor, starts: Tensor) -> Tensor:
 
     for n in range(1, len(places)):
         low, high = places[n - 1], places[n + 1] if n + 1 < len(places) else len(keys)
-        cuts = torch.arange(low + 1, high)
+        first, last = low + least, high - least
+        if most is not None:
+            first, last = max(first, high - most), min(last, low + most)
+        if first > last:
+            continue
+        cuts = torch.arange(first, last + 1)
         gain = inside(torch.tensor(low), cuts) + inside(cuts, torch.tensor(high))
         places[n] = int(cuts[int(gain.argmax())])
     out = torch.zeros_like(starts)

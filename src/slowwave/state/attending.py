@@ -1,0 +1,264 @@
+"""A pretrained model whose attention is ours: what each layer asks, and is asked by, before any position is put in.
+
+The model runs as transformers wrote it, with every token at position 0, where a rotation changes nothing; each layer's
+queries, keys and values then come to a `Look`, which puts positions in and attends to whatever it likes besides. Works
+with decoders of transformers that rotate queries and keys and whose layers all attend to everything (Llama, SmolLM2,
+Qwen2, Qwen3, Mistral without a window, ...); others are refused when they are opened, by comparing logits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from slowwave.errors import ExtraMissingError, ModelError
+from slowwave.state.frozen import Frozen
+from slowwave.state.kernels.attention import joined_attention
+
+NAME = "slowwave"
+TOLERANCE = 1e-3
+
+
+class Look:
+    """What a layer of the model sees. This one: the tokens themselves, causally, from position 0 on.
+
+    base  the model; positions are put in by it
+    """
+
+    def __init__(self, base: Attending) -> None:
+        self.base = base
+
+    def attend(self, layer: int, q: Tensor, k: Tensor, v: Tensor, scale: float) -> Tensor:
+        """q (batch, heads, time, dim), k and v (batch, kv heads, time, dim), unrotated -> as q."""
+        places = torch.arange(q.shape[2], device=q.device)
+        q, k = (self.base.rotate(x, places) for x in (q, k))
+        return joined_attention((q, k, v), scale=scale)[0]
+
+    def enter(self, layer: int, hidden: Tensor) -> Tensor:
+        """What goes into a layer, (batch, time, width)."""
+        return hidden
+
+    def leave(self, layer: int, hidden: Tensor) -> Tensor:
+        """What comes out of a layer."""
+        return hidden
+
+
+class _Entrances(Look):
+    """Notes what enters each layer, and the keys and values made of it."""
+
+    def __init__(self, base: Attending) -> None:
+        super().__init__(base)
+        self.hidden: list[Tensor] = []
+        self.keys: list[Tensor] = []
+        self.values: list[Tensor] = []
+
+    def enter(self, layer: int, hidden: Tensor) -> Tensor:
+        self.hidden.append(hidden)
+        return hidden
+
+    def attend(self, layer: int, q: Tensor, k: Tensor, v: Tensor, scale: float) -> Tensor:
+        self.keys.append(k)
+        self.values.append(v)
+        return super().attend(layer, q, k, v, scale)
+
+
+_LOOK: ContextVar[Look] = ContextVar("slowwave_look")
+
+
+class Attending(Frozen):
+    """A causal language model, frozen, whose attention can be given another view.
+
+    model      of transformers, or (model, tokenizer), or a path or name that `load_causal` takes
+    raises     ModelError where its attention is of a kind that cannot be opened
+    """
+
+    def __init__(self, model: Any, tokenizer: Any = None) -> None:
+        model, tokenizer = _pair(model, tokenizer)
+        super().__init__(model, tokenizer)
+        _register()
+        config = model.config
+        self.config = config.get_text_config() if hasattr(config, "get_text_config") else config
+        decoder = model.get_decoder() if hasattr(model, "get_decoder") else getattr(model, "model", None)
+        self.decoder: list[Any] = [decoder]  # in a list, so that its parameters are not counted twice
+        self._check()
+
+    @classmethod
+    def of(cls, model: Any) -> Attending:
+        """Itself, or the model opened."""
+        return model if isinstance(model, Attending) else cls(model)
+
+    @property
+    def blocks(self) -> Any:
+        """The model's layers."""
+        return self.decoder[0].layers
+
+    @property
+    def layers(self) -> int:
+        """How many layers there are."""
+        return len(self.blocks)
+
+    @property
+    def heads(self) -> int:
+        """Of the queries."""
+        return int(self.config.num_attention_heads)
+
+    @property
+    def kv_heads(self) -> int:
+        """Of the keys and values."""
+        return int(getattr(self.config, "num_key_value_heads", None) or self.heads)
+
+    @property
+    def dim(self) -> int:
+        """Of a head."""
+        return int(getattr(self.config, "head_dim", None) or self.config.hidden_size // self.heads)
+
+    def through(self, ids: Tensor, look: Look) -> Tensor:
+        """ids (batch, time) -> logits (batch, time, vocabulary), every layer seeing what the look lets it see."""
+        hooks = []
+        for n, layer in enumerate(self.blocks):
+            if type(look).enter is not Look.enter:
+                hooks.append(layer.register_forward_pre_hook(_entering(look, n)))
+            if type(look).leave is not Look.leave:
+                hooks.append(layer.register_forward_hook(_leaving(look, n)))
+        token = _LOOK.set(look)
+        try:
+            with _ours(self.config):
+                nowhere = torch.zeros(1, 1, dtype=torch.int64, device=ids.device)  # one place, for however many tokens
+                out = self.model(inputs_embeds=self.embed(ids), position_ids=nowhere, use_cache=False)
+        finally:
+            _LOOK.reset(token)
+            for hook in hooks:
+                hook.remove()
+        found: Tensor = out.logits
+        return found
+
+    def rotate(self, x: Tensor, positions: Tensor) -> Tensor:
+        """x (..., time, dim) at positions (..., time) int64, which are broadcast to it."""
+        cos, sin = self.angles(positions)
+        return turned(x, cos.to(x.dtype), sin.to(x.dtype))
+
+    def angles(self, positions: Tensor) -> tuple[Tensor, Tensor]:
+        """cos and sin, (..., time, rotated), without the factor that some models put on them."""
+        flat = positions.reshape(1, -1)
+        like = next(self.model.parameters())
+        cos, sin = self.decoder[0].rotary_emb(like, torch.cat([flat.new_zeros(1, 1), flat], 1))
+        factor = cos[:, :1]
+        shape = (*positions.shape, cos.shape[-1])
+        return (cos[:, 1:] / factor).reshape(shape), (sin[:, 1:] / factor).reshape(shape)
+
+    def keys_values(self, layer: int, hidden: Tensor) -> tuple[Tensor, Tensor]:
+        """What a layer makes of vectors at its entrance: (batch, slots, width) -> keys, unrotated, and values
+        (batch, kv heads, slots, dim)."""
+        block = self.blocks[layer]
+        attention = block.self_attn
+        normed = block.input_layernorm(hidden)
+        keys, values = (
+            getattr(attention, part)(normed).unflatten(-1, (self.kv_heads, self.dim)) for part in ("k_proj", "v_proj")
+        )
+        if hasattr(attention, "k_norm"):
+            keys = attention.k_norm(keys)
+        return keys.transpose(1, 2), values.transpose(1, 2)
+
+    @torch.no_grad()
+    def check_entrances(self) -> None:
+        """Whether `keys_values` makes what the layers themselves make.
+
+        raises  ModelError where it does not
+        """
+        ids = torch.arange(5, 11, device=next(self.model.parameters()).device)[None] % self.config.vocab_size
+        look = _Entrances(self)
+        self.through(ids, look)
+        name = type(self.model).__name__
+        for layer, (hidden, keys, values) in enumerate(zip(look.hidden, look.keys, look.values, strict=True)):
+            try:
+                made = self.keys_values(layer, hidden)
+            except (AttributeError, RuntimeError) as error:
+                raise ModelError(f"the layers of {name} are built in a way that is not known here: {error}") from error
+            off = max(float((a - b).abs().max()) for a, b in zip(made, (keys, values), strict=True))
+            if off > TOLERANCE:
+                raise ModelError(f"the layers of {name} make keys in a way that is not known here (off by {off:.1e})")
+
+    @torch.no_grad()
+    def _check(self) -> None:
+        name = type(self.model).__name__
+        kinds = set(getattr(self.config, "layer_types", None) or ["full_attention"])
+        slides = getattr(self.config, "sliding_window", None) and getattr(self.config, "use_sliding_window", True)
+        if kinds != {"full_attention"} or slides:
+            raise ModelError(
+                f"{name} has layers of kind {', '.join(sorted(kinds))}, which do not see a whole memory; use a model "
+                "whose layers all attend to everything (Llama, SmolLM2, Qwen2.5, ...)"
+            )
+        decoder = self.decoder[0]
+        if not hasattr(decoder, "layers") or not hasattr(decoder, "rotary_emb"):
+            raise ModelError(f"{name} has no rotary positions, so its keys cannot be moved; use a Llama, Qwen2.5, ...")
+        ids = torch.arange(5, 11, device=next(self.model.parameters()).device)[None] % self.config.vocab_size
+        try:
+            ours, theirs = self.through(ids, Look(self)), self.logits(ids)
+        except (KeyError, TypeError, AttributeError, RuntimeError) as error:
+            raise ModelError(f"the attention of {name} cannot be opened: {error}") from error
+        off = float((ours - theirs).abs().max() / theirs.abs().max().clamp_min(1e-6))
+        if off > TOLERANCE:
+            raise ModelError(f"{name} attends in a way that is not known here (logits off by {off:.1e})")
+
+
+def turned(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """Rotary positions, halves paired as Llama pairs them; what the angles do not reach stays."""
+    size = cos.shape[-1]
+    part, rest = x[..., :size], x[..., size:]
+    first, second = part.chunk(2, -1)
+    done = part * cos + torch.cat([-second, first], -1) * sin
+    return torch.cat([done, rest], -1) if rest.shape[-1] else done
+
+
+def _attention(
+    module: Any, q: Tensor, k: Tensor, v: Tensor, mask: Any, scaling: float | None = None, **_: Any
+) -> tuple[Tensor, None]:
+    """What transformers calls in each layer."""
+    scale = q.shape[-1] ** -0.5 if scaling is None else scaling
+    return _LOOK.get().attend(int(module.layer_idx), q, k, v, scale).transpose(1, 2), None
+
+
+def _register() -> None:
+    try:
+        from transformers import AttentionInterface
+    except ImportError as error:
+        raise ExtraMissingError("a memory around a pretrained model", "state") from error
+    AttentionInterface.register(NAME, _attention)
+
+
+@contextmanager
+def _ours(config: Any) -> Iterator[None]:
+    before = config._attn_implementation
+    config._attn_implementation = NAME
+    try:
+        yield
+    finally:
+        config._attn_implementation = before
+
+
+def _pair(model: Any, tokenizer: Any) -> tuple[Any, Any]:
+    if isinstance(model, (str, Path)):
+        from slowwave.models.causal import load_causal
+
+        return load_causal(model, purpose="a memory around a pretrained model", extra="state")
+    return model if isinstance(model, tuple) else (model, tokenizer)
+
+
+def _entering(look: Look, layer: int) -> Any:
+    def hook(_module: Any, given: tuple[Any, ...]) -> tuple[Any, ...]:
+        return (look.enter(layer, given[0]), *given[1:])
+
+    return hook
+
+
+def _leaving(look: Look, layer: int) -> Any:
+    def hook(_module: Any, _given: Any, out: Any) -> Any:
+        return (look.leave(layer, out[0]), *out[1:]) if isinstance(out, tuple) else look.leave(layer, out)
+
+    return hook

@@ -1,0 +1,123 @@
+"""A model with a memory beside it: it reads, is asked, is saved and goes on; what cannot be opened is refused."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+torch = pytest.importorskip("torch", reason="needs the extra state")
+transformers = pytest.importorskip("transformers", reason="needs transformers")
+
+from slowwave.errors import FormatError, InputError, ModelError, ModelMismatchError, ModelMissingError  # noqa: E402
+from slowwave.models.causal import fake_causal  # noqa: E402
+from slowwave.state import attach  # noqa: E402
+
+SMALL: dict[str, dict[str, Any]] = {
+    "em-llm": {"local": 24, "sinks": 2, "retrieve": 16, "block": 8, "window": 16, "least": 2, "most": 8},
+    "memory3": {"reference": 8, "keep": 2, "block": 8, "local": 16},
+    "memoryllm": {"slots": 12, "update": 4, "block": 8},
+    "m-plus": {"slots": 8, "update": 4, "block": 8, "fetch": 3, "capacity": 40},
+}
+TEXT = "The lamp stood on the third shelf, and nobody had lit it since the winter of the great flood. " * 2
+
+
+@pytest.mark.parametrize("system", sorted(SMALL))
+def test_it_reads_is_asked_and_goes_on_after_loading(system: str, tmp_path: Any) -> None:
+    torch.manual_seed(0)
+    model = attach(fake_causal(), system, **SMALL[system])
+    told = []
+    assert model.write(TEXT, progress=lambda done, of: told.append((done, of))) == len(TEXT.encode())
+    assert told[-1] == (model.tokens, model.tokens)
+    before = model.state
+    said = model.generate("Where?", max_new_tokens=6, stop="")
+    assert model.state is before
+    assert model.generate("Where?", max_new_tokens=6, stop="") == said
+    model.save(tmp_path / "a.state")
+    torch.manual_seed(0)
+    again = attach(fake_causal(), system, **SMALL[system])
+    again.load(tmp_path / "a.state")
+    assert again.generate("Where?", max_new_tokens=6, stop="") == said
+    model.write(" And then?")
+    again.write(" And then?")
+    for name, leaf in model.state.leaves().items():
+        assert torch.equal(leaf, again.state.leaves()[name]), name
+    kept = again.tokens
+    again.generate("Where?", max_new_tokens=3, stop="", keep=True)
+    assert again.tokens == kept + 6 + 3
+    again.sleep()
+    again.reset()
+    assert again.tokens == 0
+
+
+def test_a_short_text_is_answered_as_transformers_answers() -> None:
+    model, tokenizer = fake_causal()
+    prompt = torch.tensor([tokenizer.encode("A short prompt.")])
+    wanted = model.generate(prompt, max_new_tokens=7, do_sample=False, pad_token_id=0)[0, prompt.shape[1] :]
+    attached = attach(model, "em-llm", tokenizer, **SMALL["em-llm"])
+    said, _ = attached.reader.generate(prompt, max_new_tokens=7)
+    assert said[0].tolist() == wanted.tolist()
+    assert torch.allclose(attached.logits(prompt[0].tolist()), model(prompt).logits[0], atol=1e-3)
+    assert model.config._attn_implementation == "sdpa", "the model was left changed"
+
+
+def test_a_state_belongs_to_one_model_system_and_settings(tmp_path: Any) -> None:
+    model = attach(fake_causal(), "em-llm", **SMALL["em-llm"])
+    model.write(TEXT)
+    path = tmp_path / "a.state"
+    model.save(path)
+    with pytest.raises(ModelMismatchError, match="wrap the same model"):
+        attach(fake_causal(seed=5), "em-llm", **SMALL["em-llm"]).load(path)
+    with pytest.raises(ModelMismatchError, match="retrieve"):
+        attach(fake_causal(), "em-llm", **{**SMALL["em-llm"], "retrieve": 8}).load(path)
+    with pytest.raises(ModelMismatchError, match="em-llm"):
+        attach(fake_causal(), "memory3", **SMALL["memory3"]).load(path)
+    path.write_bytes(b"nothing")
+    with pytest.raises(FormatError, match="not a state"):
+        model.load(path)
+
+
+def test_models_that_cannot_be_opened_are_refused() -> None:
+    sizes = {"vocab_size": 50, "hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2}
+    gpt = transformers.GPT2LMHeadModel(transformers.GPT2Config(vocab_size=50, n_embd=16, n_layer=1, n_head=2))
+    with pytest.raises(ModelError, match="rotary"):
+        attach(gpt)
+    slides = transformers.MistralForCausalLM(
+        transformers.MistralConfig(**sizes, num_key_value_heads=1, intermediate_size=16, sliding_window=8)
+    )
+    with pytest.raises(ModelError, match="whole memory"):
+        attach(slides)
+    with pytest.raises(InputError, match="get_input_embeddings"):
+        attach(torch.nn.Linear(2, 2))
+    with pytest.raises(ModelMissingError, match="no file"):
+        attach("nowhere.gguf")
+
+
+@pytest.mark.parametrize("kind", ["Qwen2", "Qwen3"])
+def test_other_rotary_models_are_opened(kind: str) -> None:
+    config = getattr(transformers, f"{kind}Config")(
+        vocab_size=50, hidden_size=16, intermediate_size=16, num_hidden_layers=2, num_attention_heads=4,
+        num_key_value_heads=2, head_dim=4,
+    )  # fmt: skip
+    torch.manual_seed(0)
+    model = getattr(transformers, f"{kind}ForCausalLM")(config)
+    ids = torch.randint(50, (40,)).tolist()
+    for system, settings in SMALL.items():
+        attached = attach(model, system, **settings)
+        assert attached.write(ids) == 40
+        assert attached.logits(ids[:5]).shape == (5, 50)
+
+
+def test_bad_input_is_told() -> None:
+    with pytest.raises(InputError, match="em-llm, memoryllm, m-plus, memory3"):
+        attach(fake_causal(), "titans")
+    with pytest.raises(InputError, match="it has local"):
+        attach(fake_causal(), "em-llm", looks=3)
+    model = attach(fake_causal()[0], "em-llm", **SMALL["em-llm"])
+    with pytest.raises(InputError, match="tokenizer"):
+        model.write("words")
+    with pytest.raises(InputError, match="each below 256"):
+        model.write([3, 256])
+    with pytest.raises(InputError, match="ask something"):
+        model.generate([], stop="")
+    assert model.write([]) == 0
