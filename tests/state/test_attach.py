@@ -15,8 +15,8 @@ from slowwave.state import attach  # noqa: E402
 
 SMALL: dict[str, dict[str, Any]] = {
     "em-llm": {"local": 24, "sinks": 2, "retrieve": 16, "block": 8, "window": 16, "least": 2, "most": 8},
-    "memory3": {"reference": 8, "keep": 2, "block": 8, "local": 16},
-    "memoryllm": {"slots": 12, "update": 4, "block": 8},
+    "memory-3": {"reference": 8, "keep": 2, "block": 8, "local": 16},
+    "memory-llm": {"slots": 12, "update": 4, "block": 8},
     "m-plus": {"slots": 8, "update": 4, "block": 8, "fetch": 3, "capacity": 40},
 }
 TEXT = "The lamp stood on the third shelf, and nobody had lit it since the winter of the great flood. " * 2
@@ -71,7 +71,7 @@ def test_a_state_belongs_to_one_model_system_and_settings(tmp_path: Any) -> None
     with pytest.raises(ModelMismatchError, match="retrieve"):
         attach(fake_causal(), "em-llm", **{**SMALL["em-llm"], "retrieve": 8}).load(path)
     with pytest.raises(ModelMismatchError, match="em-llm"):
-        attach(fake_causal(), "memory3", **SMALL["memory3"]).load(path)
+        attach(fake_causal(), "memory-3", **SMALL["memory-3"]).load(path)
     path.write_bytes(b"nothing")
     with pytest.raises(FormatError, match="not a state"):
         model.load(path)
@@ -109,7 +109,7 @@ def test_other_rotary_models_are_opened(kind: str) -> None:
 
 
 def test_bad_input_is_told() -> None:
-    with pytest.raises(InputError, match="em-llm, memoryllm, m-plus, memory3"):
+    with pytest.raises(InputError, match="em-llm, memory-llm, m-plus, memory-3"):
         attach(fake_causal(), "titans")
     with pytest.raises(InputError, match="it has local"):
         attach(fake_causal(), "em-llm", looks=3)

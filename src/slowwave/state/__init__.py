@@ -20,9 +20,9 @@ PLACES: dict[str, str] = {
     "memo": "memo:MEMO",
     "memory-prompt": "memory_prompt:MemoryPrompt",
     "em-llm": "em_llm:EMLLM",
-    "memoryllm": "memoryllm:MemoryLLM",
+    "memory-llm": "memory_llm:MemoryLLM",
     "m-plus": "m_plus:MPlus",
-    "memory3": "memory3:Memory3",
+    "memory-3": "memory_3:Memory3",
 }
 
 

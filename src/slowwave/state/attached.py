@@ -27,7 +27,7 @@ def attach(model: Any, system: str | type[Reader[Any]] = "em-llm", tokenizer: An
     """A memory around a frozen model, from its beginning.
 
     model      a causal model of transformers, (model, tokenizer), or the path or name of one
-    system     "em-llm", "memory3", "memoryllm" or "m-plus", or a class of that kind
+    system     "em-llm", "memory-3", "memory-llm" or "m-plus", or a class of that kind
     tokenizer  for texts; without one only token ids are taken
     settings   of the system's constructor
     raises     InputError where the system stands around no model, or a setting is none of its own; ModelError where the

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from slowwave.errors import InputError
 from slowwave.state.attending import Attending
 from slowwave.state.kernels.growing import appended
-from slowwave.state.memoryllm import MemoryLLM, PoolState, _Pool
+from slowwave.state.memory_llm import MemoryLLM, PoolState, _Pool
 from slowwave.state.packing import take
 from slowwave.state.reader import View
 

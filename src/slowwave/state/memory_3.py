@@ -63,7 +63,7 @@ class Memory3(Reader[ReferenceState]):
         (3, (1, 2, 2, 2, 8))
     """
 
-    name = "memory3"
+    name = "memory-3"
     paper = "Memory^3: Language Modeling with Explicit Memory"
     operations = ("indexing", "compression", "retrieval")
     claim = (

@@ -55,7 +55,7 @@ class MemoryLLM(Reader[PoolState]):
         (2, 8, 4)
     """
 
-    name = "memoryllm"
+    name = "memory-llm"
     paper = "MEMORYLLM: Towards Self-Updatable Large Language Models"
     operations: ClassVar[tuple[str, ...]] = ("updating", "compression", "forgetting")
     claim = (

@@ -12,7 +12,7 @@ pytest.importorskip("transformers", reason="needs transformers")
 from slowwave.errors import InputError  # noqa: E402
 from slowwave.models.causal import fake_causal  # noqa: E402
 from slowwave.state.kernels.sparse import drawn_reference  # noqa: E402
-from slowwave.state.memory3 import Memory3  # noqa: E402
+from slowwave.state.memory_3 import Memory3  # noqa: E402
 from slowwave.state.reader import View  # noqa: E402
 
 MODEL = fake_causal()

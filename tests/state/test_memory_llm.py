@@ -13,7 +13,7 @@ pytest.importorskip("transformers", reason="needs transformers")
 from slowwave.errors import InputError  # noqa: E402
 from slowwave.models.causal import fake_causal  # noqa: E402
 from slowwave.state.m_plus import MPlus  # noqa: E402
-from slowwave.state.memoryllm import MemoryLLM  # noqa: E402
+from slowwave.state.memory_llm import MemoryLLM  # noqa: E402
 
 MODEL = fake_causal()
 
