@@ -10,19 +10,14 @@ b. Recall: 2, 4 or 8 pairs of 32 keys and values, up to 16 fillers, then every k
 
 from __future__ import annotations
 
-import argparse
-import json
-import sys
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import torch
 
-from slowwave.bench.base import as_json, machine, versions
+from slowwave.bench.concluding import conclude, options, verdict_of
 from slowwave.bench.recall_tasks import KEYS, VOCABULARY, mqar
 from slowwave.bench.recall_training import answered, spread, trained
 from slowwave.state.baselines import DeltaRule
@@ -31,7 +26,6 @@ from slowwave.state.kernels.delta import delta_recurrent
 from slowwave.state.titans import Gates, NeuralMemory, Titans
 from slowwave.state.window import WindowAttention
 
-RESULT = Path(__file__).with_name("results") / "titans.json"
 WIDTH, WINDOW, CHUNK = 32, 16, 16
 SHORT, LONG = "8 pairs, 32 fillers", "8 pairs, 488 fillers"
 ASKED = {
@@ -97,16 +91,12 @@ def judge(arms: dict[str, Any], gap: float, quick: bool) -> tuple[str, str]:
             f"{window['mean']:.3f}, delta rule of equal state {delta['mean']:.3f}"
         )
     unlearned = max(row["4 pairs"]["high"] for row in arms.values()) < 0.5  # then training was too short to tell
-    verdict = "cannot be told at this size" if quick or unlearned else "holds" if holds else "does not hold"
+    verdict = verdict_of(holds, quick or unlearned)
     return verdict, f"linear case equals the delta rule to {gap:.0e}; " + "; ".join(words)
 
 
 def main() -> None:
-    asked = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    asked.add_argument("--quick", action="store_true", help="a small run, for the code paths alone")
-    asked.add_argument("--seeds", type=int, default=3)
-    asked.add_argument("--steps", type=int, default=300)
-    given = asked.parse_args()
+    given = options(__doc__, seeds=(3, ""), steps=(300, ""))
     seeds, steps = (1, 2) if given.quick else (given.seeds, given.steps)
     torch.set_num_threads(1)
     begin, gap = time.process_time(), exact()
@@ -122,28 +112,13 @@ def main() -> None:
         for name, runs in each.items()
     }
     verdict, summary = judge(arms, gap, given.quick)
-    if verdict.startswith("cannot"):
-        summary = f"trained too briefly to tell; {summary}"
-    print(f"{verdict}: {summary}")
-    if given.quick:
-        return
-    result = {
-        "system": "titans",
-        "claim": Titans.claim,
-        "verdict": verdict,
-        "summary": summary,
-        "seeds": list(range(seeds)),
-        "steps": steps,
-        "chance": round(1 / KEYS, 4),
-        "linear case, largest difference": gap,
-        "arms": arms,
-        "cpu_seconds": round(time.process_time() - begin, 1),
-        "command": " ".join(["python", "proofs/titans.py", *sys.argv[1:]]),
-        "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "versions": {**versions(), "torch": torch.__version__},
-        "machine": machine(),
-    }
-    RESULT.write_text(as_json(json.loads(json.dumps(result))), encoding="utf-8")
+    conclude(
+        __file__, Titans, verdict, summary, given.quick, begin, seeds,
+        steps=steps,
+        chance=round(1 / KEYS, 4),
+        **{"linear case, largest difference": gap},
+        arms=arms,
+    )  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -9,25 +9,19 @@ one memory; the memory asks once, at the last step. Asked with 8 events, and wit
 
 from __future__ import annotations
 
-import argparse
-import json
-import sys
 import time
-from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from slowwave.bench.base import as_json, machine, versions
+from slowwave.bench.concluding import conclude, options, verdict_of
 from slowwave.bench.recall_training import spread
 from slowwave.state.baselines import Recurrent
 from slowwave.state.hcam import HCAM
 from slowwave.state.window import WindowAttention
 
-RESULT = Path(__file__).with_name("results") / "hcam.json"
 MOVES, COLOURS, STEPS, NOISE = 8, 16, 8, 8
 VOCABULARY = MOVES + COLOURS + STEPS + 4  # moves, colours, numbers, kinds of noise
 WIDTH = 48
@@ -114,16 +108,12 @@ def judge(arms: dict[str, Any], quick: bool) -> tuple[str, str]:
             f"attention {flat['mean']:.3f}, lstm {lstm['mean']:.3f}"
         )
     unlearned = max(row["8 events"]["high"] for row in arms.values()) < 0.3  # then training was too short to tell
-    verdict = "cannot be told at this size" if quick or unlearned else "holds" if holds else "does not hold"
+    verdict = verdict_of(holds, quick or unlearned)
     return verdict, "; ".join(told)
 
 
 def main() -> None:
-    asked = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    asked.add_argument("--quick", action="store_true", help="a small run, for the code paths alone")
-    asked.add_argument("--seeds", type=int, default=3)
-    asked.add_argument("--seconds", type=float, default=20.0, help="of CPU, for the training of one model")
-    given = asked.parse_args()
+    given = options(__doc__, seeds=(3, ""), seconds=(20.0, "of CPU, for the training of one model"))
     seeds, steps = (1, 2) if given.quick else (given.seeds, 10**6)
     torch.set_num_threads(1)
     begin = time.process_time()
@@ -137,27 +127,12 @@ def main() -> None:
         for name, runs in each.items()
     }
     verdict, summary = judge(arms, given.quick)
-    if verdict.startswith("cannot"):
-        summary = f"trained too briefly to tell; {summary}"
-    print(f"{verdict}: {summary}")
-    if given.quick:
-        return
-    result = {
-        "system": "hcam",
-        "claim": HCAM.claim,
-        "verdict": verdict,
-        "summary": summary,
-        "seeds": list(range(seeds)),
-        "cpu seconds a run": given.seconds,
-        "chance": 1 / MOVES,
-        "arms": arms,
-        "cpu_seconds": round(time.process_time() - begin, 1),
-        "command": " ".join(["python", "proofs/hcam.py", *sys.argv[1:]]),
-        "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "versions": {**versions(), "torch": torch.__version__},
-        "machine": machine(),
-    }
-    RESULT.write_text(as_json(json.loads(json.dumps(result))), encoding="utf-8")
+    conclude(
+        __file__, HCAM, verdict, summary, given.quick, begin, seeds,
+        **{"cpu seconds a run": given.seconds},
+        chance=1 / MOVES,
+        arms=arms,
+    )  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -10,24 +10,18 @@ last two are trained on 2 to 4 segments, and all asked at 2, 4 and 8.
 
 from __future__ import annotations
 
-import argparse
-import json
-import sys
 import time
-from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from slowwave.bench.base import as_json, machine, versions
+from slowwave.bench.concluding import conclude, options, verdict_of
 from slowwave.bench.recall_training import spread
 from slowwave.state.frozen import Frozen
 from slowwave.state.memory_prompt import MemoryPrompt
 
-RESULT = Path(__file__).with_name("results") / "memory_prompt.json"
 PEOPLE, PLACES, FACTS, WIDTH = 6, 8, 3, 48
 ASK, END = PEOPLE + PLACES, PEOPLE + PLACES + 1
 VOCABULARY = END + 1
@@ -131,18 +125,13 @@ def judge(arms: dict[str, Any], unchanged: bool, quick: bool) -> tuple[str, str]
         f"{arm}: " + ", ".join(f"{rows[f'{n} segments']['mean']:.3f}" for n in ASKED) for arm, rows in arms.items()
     )
     unlearned = arms["full context"]["2 segments"]["high"] < 0.5  # then the frozen model itself cannot answer
-    verdict = "cannot be told at this size" if quick or unlearned else "holds" if holds else "does not hold"
+    verdict = verdict_of(holds, quick or unlearned)
     same = "" if unchanged else "not "
     return verdict, f"at 2, 4 and 8 segments: {told}; the model's weights are {same}bit-identical"
 
 
 def main() -> None:
-    asked = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    asked.add_argument("--quick", action="store_true", help="a small run, for the code paths alone")
-    asked.add_argument("--seeds", type=int, default=3)
-    asked.add_argument("--base-steps", type=int, default=600)
-    asked.add_argument("--steps", type=int, default=300)
-    given = asked.parse_args()
+    given = options(__doc__, seeds=(3, ""), base_steps=(600, ""), steps=(300, ""))
     seeds, base_steps, steps = (1, 2, 2) if given.quick else (given.seeds, given.base_steps, given.steps)
     torch.set_num_threads(1)
     begin = time.process_time()
@@ -152,28 +141,13 @@ def main() -> None:
         for arm in ARMS
     }
     verdict, summary = judge(arms, all(one["unchanged"] for one in runs), given.quick)
-    if verdict.startswith("cannot"):
-        summary = f"trained too briefly to tell; {summary}"
-    print(f"{verdict}: {summary}")
-    if given.quick:
-        return
-    result = {
-        "system": "memory-prompt",
-        "claim": MemoryPrompt.claim,
-        "verdict": verdict,
-        "summary": summary,
-        "seeds": list(range(seeds)),
-        "steps": {"base": base_steps, "memory": steps},
-        "chance": 1 / PLACES,
-        "arms": arms,
-        "parameters of the memory": runs[0]["parameters"],
-        "cpu_seconds": round(time.process_time() - begin, 1),
-        "command": " ".join(["python", "proofs/memory_prompt.py", *sys.argv[1:]]),
-        "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "versions": {**versions(), "torch": torch.__version__},
-        "machine": machine(),
-    }
-    RESULT.write_text(as_json(json.loads(json.dumps(result))), encoding="utf-8")
+    conclude(
+        __file__, MemoryPrompt, verdict, summary, given.quick, begin, seeds,
+        steps={"base": base_steps, "memory": steps},
+        chance=1 / PLACES,
+        arms=arms,
+        **{"parameters of the memory": runs[0]["parameters"]},
+    )  # fmt: skip
 
 
 if __name__ == "__main__":

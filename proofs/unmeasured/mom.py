@@ -9,26 +9,20 @@ rule of equal state, MoM with a router that is frozen at random, and a single on
 
 from __future__ import annotations
 
-import argparse
-import json
-import sys
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import torch
 
-from slowwave.bench.base import as_json, machine, versions
+from slowwave.bench.concluding import conclude, options, verdict_of
 from slowwave.bench.recall_tasks import KEYS, VOCABULARY, mqar
 from slowwave.bench.recall_training import answered, spread, trained
 from slowwave.state.baselines import DeltaRule
 from slowwave.state.decoder import Decoder
 from slowwave.state.mom import MoM
 
-RESULT = Path(__file__).with_name("results") / "mom.json"
 WIDTH, DIM, HARD = 32, 8, "16 pairs"
 ASKED = {f"{pairs} pairs": partial(mqar, pairs=pairs) for pairs in (4, 8, 16)}
 ARMS: dict[str, Callable[[], Any]] = {
@@ -60,19 +54,14 @@ def judge(arms: dict[str, Any], quick: bool) -> tuple[str, str]:
     mom = found["MoM, 4 of 8 x 8 and shared"]
     over = {name: mom["low"] > row["mean"] for name, row in found.items() if row is not mom}
     unlearned = max(row["4 pairs"]["high"] for row in arms.values()) < 0.5  # then training was too short to tell
-    found_out = "holds" if all(over.values()) else "does not hold"
-    verdict = "cannot be told at this size" if quick or unlearned else found_out
+    verdict = verdict_of(all(over.values()), quick or unlearned)
     told = ", ".join(f"{name} {row['mean']:.3f} [{row['low']:.3f}, {row['high']:.3f}]" for name, row in found.items())
     beaten = ", ".join(name for name, better in over.items() if better) or "none"
     return verdict, f"recall of 16 pairs: {told}; MoM is above in every seed: {beaten}"
 
 
 def main() -> None:
-    asked = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    asked.add_argument("--quick", action="store_true", help="a small run, for the code paths alone")
-    asked.add_argument("--seeds", type=int, default=5)
-    asked.add_argument("--steps", type=int, default=350)
-    given = asked.parse_args()
+    given = options(__doc__, seeds=(5, ""), steps=(350, ""))
     seeds, steps = (1, 2) if given.quick else (given.seeds, given.steps)
     torch.set_num_threads(1)
     begin = time.process_time()
@@ -88,27 +77,12 @@ def main() -> None:
         for name, runs in each.items()
     }
     verdict, summary = judge(arms, given.quick)
-    if verdict.startswith("cannot"):
-        summary = f"trained too briefly to tell; {summary}"
-    print(f"{verdict}: {summary}")
-    if given.quick:
-        return
-    result = {
-        "system": "mom",
-        "claim": MoM.claim,
-        "verdict": verdict,
-        "summary": summary,
-        "seeds": list(range(seeds)),
-        "steps": steps,
-        "chance": round(1 / KEYS, 4),
-        "arms": arms,
-        "cpu_seconds": round(time.process_time() - begin, 1),
-        "command": " ".join(["python", "proofs/mom.py", *sys.argv[1:]]),
-        "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "versions": {**versions(), "torch": torch.__version__},
-        "machine": machine(),
-    }
-    RESULT.write_text(as_json(json.loads(json.dumps(result))), encoding="utf-8")
+    conclude(
+        __file__, MoM, verdict, summary, given.quick, begin, seeds,
+        steps=steps,
+        chance=round(1 / KEYS, 4),
+        arms=arms,
+    )  # fmt: skip
 
 
 if __name__ == "__main__":
