@@ -63,7 +63,7 @@ BOOKS = (
 GROUPS = ("f>f", "f>c", "c>f", "c>c")
 EARLY = 100  # the step at which function targets should have settled
 MIDDLE = 1  # the block that features are counted at
-LAYERS, TURNED = (18,), ("russia", "list")  # of SmolLM2-135M: the layer looked at; what answers are turned to
+LAYERS, TURNED = (9, 18, 27), ("russia", "list")  # of SmolLM2-135M: the layer looked at; what answers are turned to
 PICTURES = ("coverage", "d50", "echo", "steering", "strips", "token-classes", "loss-by-transition")
 LONG = ("degrees", "degrees_at_1_percent", "is_function")  # a number a token: on the page, not in the result
 Rows = dict[str, Any]
@@ -84,7 +84,7 @@ class Sizes:
         self.ks = (4, 8) if quick else (4, 12)
         self.epochs = 1 if quick else 2
         self.latents, self.most = (128, 128) if quick else (768, 1536)
-        self.pretrained = 4000 if quick else 20_000
+        self.pretrained = 4000 if quick else 24_000
 
 
 # -- texts

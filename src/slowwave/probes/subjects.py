@@ -9,7 +9,7 @@ from typing import Any
 
 from slowwave.cloze.subject import Subject
 from slowwave.errors import InputError
-from slowwave.models.causal import load_causal, quiet
+from slowwave.models.causal import gguf_reader, load_causal, quiet
 
 __all__ = ["Subject", "attending", "load", "quantisation", "untrained"]
 
@@ -82,7 +82,5 @@ def quantisation(path: Path) -> str:
     """The kinds of tensors in a GGUF file, commonest first: "Q8_0" or "Q4_K, Q6_K"."""
     from collections import Counter
 
-    from gguf import GGUFReader
-
-    kinds = Counter(tensor.tensor_type.name for tensor in GGUFReader(str(path)).tensors)
+    kinds = Counter(tensor.tensor_type.name for tensor in gguf_reader()(str(path)).tensors)
     return ", ".join(kind for kind, _ in kinds.most_common() if kind != "F32") or "F32"
