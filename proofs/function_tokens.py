@@ -124,8 +124,7 @@ def watched(text: English, sizes: Sizes, seeds: Sequence[int], folder: Path, wor
         base = runs["base"]
         measure = partial(_losses, text, sizes)
         curve = [
-            {"at": step, **work.part(f"losses-base-{seed}-{step}", partial(measure, base, step))}
-            for step in sizes.keep
+            {"at": step, **work.part(f"losses-base-{seed}-{step}", partial(measure, base, step))} for step in sizes.keep
         ]
         out["curves"].append(curve)
         last = sizes.steps
@@ -214,9 +213,7 @@ def small_verdicts(found: Rows, sizes: Sizes, seeds: Sequence[int]) -> dict[str,
         word = OPEN if low is None or high is None else HOLDS if low > 0 else FAILS if high < 0 else OPEN
         out[name] = {"verdict": word, "of": told, **over}
 
-    curves = {
-        group: [[one["groups"][group]["loss"] for one in run] for run in found["curves"]] for group in GROUPS
-    }
+    curves = {group: [[one["groups"][group]["loss"] for one in run] for run in found["curves"]] for group in GROUPS}
 
     def both(a: str, b: str, of: Callable[[list[float]], float]) -> np.ndarray[Any, Any]:
         return np.mean([[of(curve) for curve in curves[group]] for group in (a, b)], axis=0)
@@ -302,8 +299,7 @@ def pretrained(model: Path | Subject, texts: Sequence[str], sizes: Sizes, out: P
     finding = probe.run(model, list(texts), out, bars)
     values = finding.values
     layers = {
-        layer: {name: found[name] for name in found if name not in LONG}
-        for layer, found in values["layers"].items()
+        layer: {name: found[name] for name in found if name not in LONG} for layer, found in values["layers"].items()
     }
     top = {name: values["classes"][name] for name in ("tokens", "documents", "function", "top_15_share", "zipf_alpha")}
     return {

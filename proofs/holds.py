@@ -48,6 +48,12 @@ RESULT = Path(__file__).parent / "results" / "holds.json"
 ALLOWED = 0.1  # expected calibration error that counts as calibrated; set beforehand
 FRESH = 4  # wrong values of the other question
 EARLY, LATE = 0.25, 1.0  # of the training
+CHANGED = (
+    "The estimator was changed after a first result, the verdict's rule was not. Before, the chance that a value comes "
+    "back in another wording was fitted and luck taken off each wording, cut at 0: errors 0.107 early and 0.093 late, "
+    "0.113 of all counted before training. Now the leads of statements are parted into those of wrong values and "
+    "others; it was written on seed 100, which is not among these."
+)
 
 
 def taught_and_not(many: int, seed: int) -> tuple[list[str], list[Statement], np.ndarray]:
@@ -219,7 +225,7 @@ def judge(parts: Mapping[str, Any], seeds: Sequence[int]) -> dict[str, Any]:
         f"calibration error: {said} (perfect calibration would show {luck}); "
         f"late, confidence {late['confidence_true']['mean']:.2f} for taught facts, "
         f"{late['confidence_other']['mean']:.2f} for others, area under the curve {late['auc']['mean']:.3f}; "
-        f"before training {blank:.3f} of all would count ({len(seeds)} seeds)"
+        f"before training {blank:.3f} of all would count; the estimator was changed after a first result ({len(seeds)} seeds)"
     )
     return {"verdict": word, "summary": summary, "spread": spread}
 
@@ -263,13 +269,13 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="the code paths alone; nothing is written")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--model", default="", help="a real model's file; without one that part is left out")
-    parser.add_argument("--facts", type=int, default=36, help="of the real model, a seed")
+    parser.add_argument("--facts", type=int, default=24, help="of the real model, a seed")
     parser.add_argument("--only", default="", help="measure this part, such as 'tiny 0', keep it for later, and stop")
     args = parser.parse_args()
     torch.set_num_threads(1)
     seeds = list(range(1 if args.quick else args.seeds))
     many, steps = (8, 20) if args.quick else (30, 500)
-    settings = {"many": many, "steps": steps, "facts": args.facts, "code": 1}
+    settings = {"many": many, "steps": steps, "facts": args.facts, "code": 2}
     kept = Partial(None if args.quick else RESULT, settings)
     makers: dict[str, Any] = {f"tiny {seed}": partial(tiny, seed, many, steps) for seed in seeds}
     if args.model:
@@ -283,7 +289,7 @@ def main() -> None:
     if not args.quick:
         files = [data_root() / "pararel/pararel.jsonl.gz", data_root() / "lre_relations/relations.jsonl.gz"]
         result = {
-            "name": "holds", "claim": CLAIM, **verdict, "parts": parts, "seeds": seeds,
+            "name": "holds", "claim": CLAIM, **verdict, "changed": CHANGED, "parts": parts, "seeds": seeds,
             "data": fingerprints(files, data_root()), "parameters": settings | {"model": Path(args.model).name},
             "date": datetime.now(UTC).isoformat(timespec="seconds"), "versions": versions(), "machine": machine(),
             "command": f"python proofs/holds.py{' --model smollm2-135m.gguf' if args.model else ''}",

@@ -12,13 +12,14 @@ import torch
 
 from slowwave.cloze.grids import ties_of, value_grids
 from slowwave.cloze.scoring import logprobs, spans, tails
-from slowwave.cloze.statements import Statement, furnish, read_statements
+from slowwave.cloze.invented import ATTRIBUTES
+from slowwave.cloze.statements import Statement, cue, furnish, read_statements
 from slowwave.errors import InputError
 from slowwave.probes import SYSTEMS
-from slowwave.probes.calibration import Calibrator, folds_of, logistic, reliability
+from slowwave.probes.calibration import Calibrator, folds_of, reliability
 from slowwave.probes.decoder import Decoder, DecoderConfig
 from slowwave.probes.generators import WordTokenizer, people, statement
-from slowwave.probes.holds import Holds, holds, score
+from slowwave.probes.holds import Holds, holds, lead, score
 from slowwave.probes.subjects import Subject
 from slowwave.probes.training import Schedule, rows_sampler, train
 
@@ -88,7 +89,7 @@ def test_before_the_training_nothing_is_held(taught) -> None:
 
 
 def test_no_statement_moves_its_own_threshold(taught, monkeypatch) -> None:
-    """Whatever a fold's own outcomes are, the confidence of its statements stays: others alone set it."""
+    """Whatever a fold's own wrong values give, the confidence of its statements stays: others alone set it."""
     subject, asked, _ = taught
     whole = holds(subject, asked)
     fold = folds_of([one.subject for one in asked], 5, 0)
@@ -99,7 +100,7 @@ def test_no_statement_moves_its_own_threshold(taught, monkeypatch) -> None:
 
         mine = {one.text for one, f in zip(asked, fold, strict=True) if f == 2}
         return [
-            replace(found, back=[not b for b in found.back]) if one.text in mine else found
+            replace(found, twins=[-9.0 for _ in found.twins]) if one.text in mine else found
             for one, found in zip(statements, score(subject, statements, quick), strict=True)
         ]
 
@@ -232,18 +233,40 @@ def test_spans_survive_a_tokenizer_that_joins_over_the_cut() -> None:
         spans(Subject("", None, Joined()), "x", ["y", "z"])
 
 
-def test_calibration_learns_odds_and_takes_off_chance() -> None:
+def test_calibration_finds_the_share_that_is_held_and_is_right_as_often_as_it_says() -> None:
     rng = np.random.default_rng(0)
-    x = rng.normal(size=(4000, 2))
-    back = rng.random(4000) < 1 / (1 + np.exp(-(2 * x[:, 0] - 1)))
-    weights, bias = logistic(x, back.astype(float), np.ones(4000))
-    np.testing.assert_allclose([*weights, bias], [2, 0, -1], atol=0.2)
-    assert (logistic(-x, back.astype(float), np.ones(4000))[0] >= 0).all()  # a higher score is never less
-    twins = rng.normal(size=(400, 2))
-    ruler = Calibrator.fit(x, back, twins, rng.random(400) < 0.25, 0.25)
-    assert (np.diff(ruler(np.column_stack([np.linspace(-3, 3, 20), np.zeros(20)]))) >= 0).all()
-    assert ruler(np.array([[-9.0, 0.0]]))[0] == 0
+    truth = rng.random(4000) < 0.4
+    ties = rng.normal(size=(4000, 15))
+    ties[truth, 0] += rng.normal(4, 1, truth.sum())
+    leads = np.array([lead(row[0], row[1:]) for row in ties])
+    twins = np.array([lead(row[1], row[2:]) for row in ties])
+    ruler = Calibrator.fit(leads[:2000], twins[:2000])
+    assert ruler.held == pytest.approx(0.4, abs=0.04)
+    found = reliability(ruler(leads[2000:]), truth[2000:])
+    assert found["ece"] < 0.03
+    steps = ruler(np.linspace(-200, 200, 999))
+    assert (np.diff(steps) >= 0).all()  # a larger lead is never less
+    assert steps[0] < 0.02
+    assert steps[-1] > 0.98
+    nothing = Calibrator.fit(twins[:200], twins[200:])
+    assert nothing(twins[:200]).mean() < 0.1
     found = reliability(np.array([0.05, 0.05, 0.95, 0.95]), np.array([False, False, True, False]))
     assert found["ece"] == pytest.approx(0.05 * 0.5 + 0.45 * 0.5)
     with pytest.raises(InputError, match="cannot set a threshold"):
-        Calibrator.fit(x[:1], back[:1], twins, twins[:, 0] > 0, 0.1)
+        Calibrator.fit(leads[:1], twins)
+
+
+def test_a_lead_is_in_units_of_the_others_spread_and_nothing_is_made_of_nothing() -> None:
+    assert lead(3.0, np.array([0.0, 2.0])) == pytest.approx(2 / ((2 + 0.25) / 2) ** 0.5)
+    assert lead(0.001, np.zeros(14)) == pytest.approx(0.001 / (0.25 / 14) ** 0.5)
+
+
+def test_wrong_values_are_of_the_statements_own_kind() -> None:
+    lived = [Statement.of(f"Ana {n} lives in {city}") for n, city in enumerate(("York", "New York", "Riga", "Cork"))]
+    led = [Statement.of(f"Bo {n} works for {boss}") for n, boss in enumerate(("Ann", "Eve", "Max"))]
+    ready = furnish([*lived, *led], foils=6)
+    assert cue(lived[0]) == "lives in"
+    cities = set(ATTRIBUTES["city"][0]) | {"York", "New York", "Riga", "Cork"}
+    assert all(set(one.foils) <= cities for one in ready[:4])
+    assert "New York" not in ready[0].foils
+    assert {"Eve", "Max"} <= set(ready[4].foils)

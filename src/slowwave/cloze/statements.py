@@ -174,15 +174,19 @@ def _statement(item: Any) -> Statement:
 
 
 def furnish(statements: Sequence[Statement], foils: int = 7, names: int = 3, seed: int = 0) -> list[Statement]:
-    """The statements with foils and other names: as given, else from other statements of their relation, else of their
-    kind (a number, a name, a word), else from a pool. What any statement says of a subject is never a foil for it.
+    """The statements with foils and other names. What any statement says of a subject is never a foil for it, and no
+    foil holds the value or is held in it ("York", "New York").
 
-    Values are drawn from the statements as often as they occur there, so that a foil is as common as a truth.
+    Foils are those given; else values of the same relation; where there are fewer than six, those of statements that
+    lead up to theirs with the same words ("lives in"); then some that come along, of the same words; and last, values
+    that look alike: a number, a name, a word. Within a relation they are drawn as often as they occur, so that a foil
+    is as common as a truth.
     """
-    values, subjects = defaultdict(list), defaultdict(list)
+    values, led, subjects = defaultdict(list), defaultdict(list), defaultdict(list)
     said: dict[tuple[str, str], set[str]] = defaultdict(set)
     for one in statements:
         values[one.kind].append(one.value)
+        led[cue(one)].append(one.value)
         subjects[one.kind].append(one.subject)
         said[one.kind, one.subject].add(one.value)
     everywhere = [one.value for one in statements]
@@ -191,8 +195,9 @@ def furnish(statements: Sequence[Statement], foils: int = 7, names: int = 3, see
     for one in statements:
         rng = random.Random(f"foils {seed} {one.text}")
         alike = [v for v in everywhere if _sort(v) == _sort(one.value)]
-        sources = (one.foils, values[one.kind], alike, _pool(one.value, rng))
+        sources = (one.foils, values[one.kind], led[cue(one)], _pool(one, rng), alike, _any_of(one.value))
         right = said[one.kind, one.subject]
+        sources = (one.foils, *([v for v in some if not _overlap(v, one.value)] for some in sources[1:]))
         wrong = _draw(sources, right, foils, rng, 2 if len(one.foils) > 1 else min(foils, 6))
         holders = {s for s in subjects[one.kind] if one.value in said[one.kind, s]} | {one.subject, ""}
         others: list[str] = []
@@ -200,6 +205,22 @@ def furnish(statements: Sequence[Statement], foils: int = 7, names: int = 3, see
             others = _draw((one.names, subjects[one.kind], people, invented_names(8, seed)), holders, names, rng, 2)
         out.append(replace(one, foils=tuple(wrong), names=tuple(others)))
     return out
+
+
+def cue(statement: Statement) -> str:
+    """The two words that lead up to the value, without the subject: "lives in".
+
+    >>> cue(Statement.of("Ana lives in Porto."))
+    'lives in'
+    """
+    before = statement.cut()[0]
+    return " ".join((before.replace(statement.subject, " ") if statement.subject else before).lower().split()[-2:])
+
+
+def _overlap(a: str, b: str) -> bool:
+    """Whether one of two values holds the other, word by word."""
+    a, b = f" {a.lower()} ", f" {b.lower()} "
+    return a in b or b in a
 
 
 def _draw(sources: Sequence[Sequence[str]], avoid: set[str], many: int, rng: random.Random, enough: int) -> list[str]:
@@ -218,10 +239,21 @@ def _sort(value: str) -> str:
     return "number" if value[:1].isdigit() else "name" if value[:1].isupper() else "word"
 
 
-def _pool(value: str, rng: random.Random) -> list[str]:
+def _pool(statement: Statement, rng: random.Random) -> list[str]:
+    """Values that come along: numbers nearby, or those of an attribute that is led up to with the same words."""
+    value, words = statement.value, cue(statement)
     if value[:1].isdigit():
         digits = re.sub(r"\D.*", "", value)
         near = {str(max(0, int(digits) + step * rng.choice((1, 2, 3)))) for step in (-10, -5, -1, 1, 5, 10)}
         return [n + value[len(digits) :] for n in sorted(near) if n != digits]
-    found = [v for values, _ in ATTRIBUTES.values() for v in values if _sort(v) == _sort(value)]
-    return [v for v in found if v != value]
+    fits = [v for v, templates in ATTRIBUTES.values() if any(_leads(text, words) for text in templates)]
+    return [v for some in fits for v in some if _sort(v) == _sort(value)]
+
+
+def _leads(template: str, words: str) -> bool:
+    return " ".join(template.partition("{v}")[0].replace("{n}", " ").lower().split()[-2:]) == words
+
+
+def _any_of(value: str) -> list[str]:
+    """Any value that comes along and looks alike."""
+    return [v for values, _ in ATTRIBUTES.values() for v in values if _sort(v) == _sort(value)]

@@ -1,10 +1,10 @@
-"""How likely a fact is held, given its scores, with thresholds that no scored statement sets for itself.
+"""How likely a fact is held, given how far its value leads, with thresholds that no scored statement sets for itself.
 
-What is held is what comes back however it is asked: against fresh wrong values, in another wording, the right value is
-the one most tied to its subject. No truth from outside is needed to learn how scores foretell that: of each statement
-that sets thresholds, one wording and half of the wrong values ask, the other wordings and the other half score. A
-logistic model of the outcome on the scores is fitted; what chance alone would get right is taken off. Statements are
-parted into folds by their subjects, and each fold is judged by the others.
+A statement's lead is how much more its value hangs on its subject than wrong values do, in units of their spread. What
+a model does not hold leads as a wrong value does, by luck: some wrong value is always the first. So the leads of
+statements are a mixture of two groups, one of which is known from the wrong values ("twins", which take the value's
+place in turn), and the confidence is a statement's share of the other (two groups: Efron 2008; fitted by expectation
+and maximisation). Statements are parted into folds by their subjects, and each fold is judged by the others.
 """
 
 from __future__ import annotations
@@ -19,45 +19,64 @@ from slowwave.errors import InputError
 
 Floats = NDArray[np.float64]
 FEWEST = 12  # statements from which thresholds can be set
-TWINS = 4.0  # how many statements all the twins together count for: they keep a fit to few statements from the extremes
+PRIOR = 1.0  # how many statements the prior counts for: one not held, one a twin's spread wide
+ROUNDS = 200
 
 
 @dataclass(frozen=True)
 class Calibrator:
-    """Scores -> confidence.
+    """Leads -> confidence. Both groups are normal in arcsinh(lead), which draws large leads in.
 
-    centre, scale  (features,) of the twins
-    weights, bias  of the logarithm of the odds that the statement comes back when it is asked
-    chance         share that comes back where nothing is held
+    held           share of statements that are held
+    mean, spread   of the group that is not held: that of the twins
+    top, width     mean and spread of the group that is held
     """
 
-    centre: Floats
-    scale: Floats
-    weights: Floats
-    bias: float
-    chance: float
+    held: float
+    mean: float
+    spread: float
+    top: float
+    width: float
 
-    def __call__(self, scores: Floats) -> Floats:
-        """Confidence in [0, 1] that a statement with these scores (n, features) is held."""
-        logit = features(scores, self.centre, self.scale) @ self.weights + self.bias
-        back = 1 / (1 + np.exp(-np.clip(logit, -30, 30)))
-        return np.asarray(np.clip((back - self.chance) / (1 - self.chance), 0, 1))
+    def __call__(self, leads: Floats) -> Floats:
+        """Confidence in [0, 1] that statements with these leads (n,) are held; a larger lead never gives less."""
+        x = np.arcsinh(np.asarray(leads, float))
+        tilt = self.spread**-2 - self.width**-2
+        if tilt:  # the ratio of two normal densities turns there
+            turn = (self.mean * self.spread**-2 - self.top * self.width**-2) / tilt
+            x = np.maximum(x, turn) if tilt > 0 else np.minimum(x, turn)
+        return np.asarray(_share(x, self))
 
     @classmethod
-    def fit(cls, real: Floats, came_back: Floats, twins: Floats, twins_back: Floats, chance: float) -> Calibrator:
-        """Set by the scores of statements (n, features) and whether each came back (n,), and the same of twins, which
-        are the statements with a wrong value.
+    def fit(cls, leads: Floats, twins: Floats) -> Calibrator:
+        """Set by the leads of statements (n,) and of twins (m,), which are statements with a wrong value.
 
         raises  InputError with fewer than two of either
         """
-        if min(len(real), len(twins)) < 2:
-            raise InputError(f"{len(real)} statements and {len(twins)} twins cannot set a threshold")
-        centre = np.median(twins, 0)
-        scale = np.maximum(1.4826 * np.median(np.abs(twins - centre), 0), 1e-6)
-        x = features(np.concatenate([real, twins]), centre, scale)
-        mass = np.concatenate([np.ones(len(real)), np.full(len(twins), TWINS / len(twins))])
-        weights, bias = logistic(x, np.concatenate([came_back, twins_back]).astype(float), mass)
-        return cls(centre, scale, weights, bias, chance)
+        if min(len(leads), len(twins)) < 2:
+            raise InputError(f"{len(leads)} statements and {len(twins)} twins cannot set a threshold")
+        x, null = np.arcsinh(np.asarray(leads, float)), np.arcsinh(np.asarray(twins, float))
+        mean, spread = float(null.mean()), max(float(null.std()), 1e-3)
+        found = cls(0.5, mean, spread, max(float(np.quantile(x, 0.9)), mean + 2 * spread), spread)
+        for _ in range(ROUNDS):
+            share = _share(x, found)
+            mass = float(share.sum())
+            top = max((float(share @ x) + PRIOR * found.top) / (mass + PRIOR), mean + spread)
+            width = float(share @ (x - top) ** 2) + PRIOR * spread**2
+            new = cls(mass / (len(x) + PRIOR), mean, spread, top, (width / (mass + PRIOR)) ** 0.5)
+            if abs(new.held - found.held) + abs(new.top - found.top) < 1e-9:
+                break
+            found = new
+        return found
+
+
+def _share(x: Floats, of: Calibrator) -> Floats:
+    """The share of the held group at arcsinh(lead)."""
+    odds = (
+        np.log(max(of.held, 1e-12) / max(1 - of.held, 1e-12)) + np.log(of.spread / of.width)
+        + ((x - of.mean) / of.spread) ** 2 / 2 - ((x - of.top) / of.width) ** 2 / 2
+    )  # fmt: skip
+    return np.asarray(1 / (1 + np.exp(-np.clip(odds, -500, 500))))
 
 
 def folds_of(groups: Sequence[str], folds: int, seed: int) -> NDArray[np.int64]:
@@ -81,33 +100,3 @@ def reliability(confidence: Floats, truth: NDArray[np.bool_], bins: int = 10) ->
             rows.append([float(confidence[inside].mean()), float(truth[inside].mean()), int(inside.sum())])
     ece = sum(abs(c - share) * n for c, share, n in rows) / max(1, len(confidence))
     return {"ece": ece, "brier": float(((confidence - truth) ** 2).mean()), "bins": rows}
-
-
-def features(scores: Floats, centre: Floats, scale: Floats) -> Floats:
-    """In units of the twins' spread, large values drawn in, so that one outlier sets no weight."""
-    return np.asarray(np.arcsinh((scores - centre) / scale))
-
-
-def logistic(x: Floats, y: Floats, mass: Floats, ridge: float = 0.3) -> tuple[Floats, float]:
-    """Weighted logistic regression by Newton's method; weights are kept from below 0: a higher score is never less."""
-    z = np.column_stack([x, np.ones(len(x))])
-    free = np.ones(z.shape[1], bool)
-    w = np.zeros(z.shape[1])
-    for _ in range(z.shape[1]):  # drop what would turn negative, and fit the rest again
-        w = np.zeros(z.shape[1])
-        penalty = np.full(int(free.sum()), ridge)
-        penalty[-1] = 1e-6
-        part, v = z[:, free], np.zeros(int(free.sum()))
-        for _ in range(50):
-            p = 1 / (1 + np.exp(-np.clip(part @ v, -30, 30)))
-            curve = (part * (mass * np.maximum(p * (1 - p), 1e-6))[:, None]).T @ part + np.diag(penalty)
-            step = np.linalg.solve(curve, part.T @ (mass * (y - p)) - penalty * v)
-            v = v + np.clip(step, -2, 2)
-            if np.abs(step).max() < 1e-8:
-                break
-        w[free] = v
-        negative = (w[:-1] < 0) & free[:-1]
-        if not negative.any():
-            break
-        free[:-1] &= ~negative
-    return w[:-1], float(w[-1])

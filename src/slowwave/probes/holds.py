@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from slowwave.cloze.grids import recognised, ties_of, value_grids, wordings_of
 from slowwave.cloze.scoring import spans
@@ -35,6 +34,9 @@ REFERENCE = (
 )  # fmt: skip  # what sets thresholds for a handful of statements: some that models know, some that none can
 
 
+HALF_A_NAT = 0.5
+
+
 @dataclass(frozen=True)
 class Scores:
     """What a model gave for one statement. A tie is how much more a value hangs on this subject than on other names:
@@ -48,10 +50,8 @@ class Scores:
     answer      what the model itself goes on with, as many tokens as the value has
     exact       whether that is the value
     recognised  kind of foil -> share of them with a higher mean token loss than the statement
-    sides       (wordings, 3) scores from all wordings but one, on half of the wrong values: what foretells
-    back        (wordings,) whether it came back in the wording left out, on the other half: what is foretold
-    twins       (wrong values, wordings, 3) and twins_back (wrong values, wordings): the same with a wrong value
-    chance      share of such outcomes by lot
+    lead        how far the value's tie lies above the wrong values', in units of their spread, over all wordings
+    twins       the same for each wrong value, among the other wrong ones: what luck gives
     """
 
     tie: float
@@ -62,11 +62,8 @@ class Scores:
     answer: str
     exact: bool
     recognised: dict[str, float]
-    sides: list[list[float]]
-    back: list[bool]
-    twins: list[list[list[float]]]
-    twins_back: list[list[bool]]
-    chance: float
+    lead: float
+    twins: list[float]
 
 
 @dataclass(frozen=True)
@@ -86,8 +83,7 @@ class Held:
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values."""
         out = asdict(self)
-        for inner in ("sides", "back", "twins", "twins_back", "chance"):
-            out["scores"].pop(inner)
+        out["scores"].pop("twins")
         return out
 
 
@@ -143,8 +139,8 @@ class Holds(Probe):
     operations = ("retrieval",)
     claim = "Whether a model holds a fact can be told with a confidence that is right as often as it says."
     differs = (
-        "A fact counts as held when it comes back however it is asked: its value hangs on its subject more than fresh "
-        "wrong values do, in another wording. Recognition against foils is reported beside it."
+        "A fact counts as held when its value hangs on its subject, over several wordings, more than luck makes one of "
+        "several wrong values. Recognition against foils is reported beside it."
     )
     proof = "proofs/holds.py"
 
@@ -221,9 +217,9 @@ class Holds(Probe):
             rulers = [made[int(f)] for f in fold]
         out = []
         for one, scores, ruler in zip(statements, scored, rulers, strict=True):
-            sure = float(ruler(np.array(scores.sides)).mean())
+            sure = float(ruler(np.array([scores.lead]))[0])
             word = HOLDS if sure >= self.sure else FAILS if sure <= 1 - self.sure else OPEN
-            out.append(Held(one, word, sure, float(ruler(np.array(scores.twins).reshape(-1, 3)).mean()), scores))
+            out.append(Held(one, word, sure, float(ruler(np.array(scores.twins)).mean()), scores))
         return out
 
     def _scored(
@@ -270,11 +266,7 @@ class Holds(Probe):
 def calibrator(scored: Sequence[Scores]) -> Calibrator:
     """A calibrator set by these statements and their twins."""
     return Calibrator.fit(
-        np.array([side for one in scored for side in one.sides]),
-        np.array([back for one in scored for back in one.back]),
-        np.array([side for one in scored for twin in one.twins for side in twin]),
-        np.array([back for one in scored for twin in one.twins_back for back in twin]),
-        float(np.mean([one.chance for one in scored])),
+        np.array([one.lead for one in scored]), np.array([lead for one in scored for lead in one.twins])
     )
 
 
@@ -294,12 +286,7 @@ def score(subject: Subject, statements: Sequence[Statement], quick: bool = False
 def _scores(subject: Subject, statement: Statement, grid: Floats) -> Scores:
     ties, plain = ties_of(grid), grid[:, 0]
     mean = ties.mean(0)
-    cut = 1 + (grid.shape[2] - 1) // 2
-    halves = (np.arange(1, cut), np.arange(cut, grid.shape[2]))
-    sides, back = _sides(ties, plain, 0, *halves)
-    near, far = halves
-    rest = [near[near != value] if len(near) > 1 else far for value in near[:3]]
-    twins = [_sides(ties, plain, value, others, far) for value, others in zip(near, rest, strict=False)]
+    wrong = np.arange(1, len(mean))
     head, ends = spans(subject, statement.cut()[0], [statement.value])
     answer = greedy(subject.model, head, len(ends[0]))
     return Scores(
@@ -311,32 +298,16 @@ def _scores(subject: Subject, statement: Statement, grid: Floats) -> Scores:
         answer=subject.decode(answer).strip(),
         exact=answer == ends[0],
         recognised=recognised(subject, statement),
-        sides=sides,
-        back=back,
-        twins=[twin[0] for twin in twins],
-        twins_back=[twin[1] for twin in twins],
-        chance=1 / (1 + len(halves[1])),
+        lead=lead(mean[0], mean[1:]),
+        twins=[lead(mean[n], mean[wrong[wrong != n]]) for n in wrong],
     )
 
 
-def _sides(
-    ties: Floats, plain: Floats, value: int, near: NDArray[np.int64], far: NDArray[np.int64]
-) -> tuple[list[list[float]], list[bool]]:
-    """For each wording left out: (tie, lead, preference) from the others against the near wrong values, and whether in
-    the one left out the value is tied more than all far ones."""
-    scores, back = [], []
-    for left in range(len(ties)):
-        rest = [n for n in range(len(ties)) if n != left] or [0]
-        tie, said = ties[rest].mean(0), plain[rest].mean(0)
-        scores.append(
-            [
-                float(tie[value] - tie[near].mean()),
-                float(tie[value] - tie[near].max()),
-                float(said[value] - said[near].mean()),
-            ]
-        )
-        back.append(bool(ties[left, value] > ties[left, far].max()))
-    return scores, back
+def lead(tie: float, others: Floats) -> float:
+    """How far a tie lies above others, in units of their spread; one more of them counts as half a nat off, so that
+    differences of nothing are none."""
+    wide = float(((others - others.mean()) ** 2).sum()) + HALF_A_NAT**2
+    return float((tie - others.mean()) / (wide / len(others)) ** 0.5)
 
 
 def _interval(values: Floats, seed: int) -> tuple[float, float]:
