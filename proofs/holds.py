@@ -225,7 +225,8 @@ def judge(parts: Mapping[str, Any], seeds: Sequence[int]) -> dict[str, Any]:
         f"calibration error: {said} (perfect calibration would show {luck}); "
         f"late, confidence {late['confidence_true']['mean']:.2f} for taught facts, "
         f"{late['confidence_other']['mean']:.2f} for others, area under the curve {late['auc']['mean']:.3f}; "
-        f"before training {blank:.3f} of all would count; the estimator was changed after a first result ({len(seeds)} seeds)"
+        f"before training {blank:.3f} of all would count; the estimator was changed after a first result "
+        f"({len(seeds)} seeds)"
     )
     return {"verdict": word, "summary": summary, "spread": spread}
 

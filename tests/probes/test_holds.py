@@ -11,8 +11,8 @@ import pytest
 import torch
 
 from slowwave.cloze.grids import ties_of, value_grids
-from slowwave.cloze.scoring import logprobs, spans, tails
 from slowwave.cloze.invented import ATTRIBUTES
+from slowwave.cloze.scoring import logprobs, spans, tails
 from slowwave.cloze.statements import Statement, cue, furnish, read_statements
 from slowwave.errors import InputError
 from slowwave.probes import SYSTEMS

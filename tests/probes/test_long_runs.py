@@ -14,11 +14,13 @@ import pytest
 import torch
 from scipy import sparse
 
-from slowwave.probes import activations
+from slowwave.probes import SYSTEMS, activations
 from slowwave.probes.activations import Chosen, OnDisk, Tokens, stream
 from slowwave.probes.decoder import Decoder, DecoderConfig
 from slowwave.probes.feature_graph import graph_of
+from slowwave.probes.fictions import fictions, sentences
 from slowwave.probes.fired import encode, fired_of
+from slowwave.probes.generators import WordTokenizer
 from slowwave.probes.sae import Sae, SaeConfig, _loss, _TopK, train_sae
 from slowwave.probes.subjects import Subject
 from slowwave.probes.taps import Taps
@@ -192,8 +194,6 @@ SYSTEMS["function-tokens"](
 def test_a_run_that_is_killed_outright_ends_with_the_same_verdict(tmp_path: Path) -> None:
     from test_instruments import made_subject, made_texts
 
-    from slowwave.probes import SYSTEMS
-
     texts = made_texts()
     probe = SYSTEMS["function-tokens"](
         tokens=9000, loss_tokens=1000, expansion=2, k=4, context=32, epochs=8, traits=(), layers=(0, 2)
@@ -218,6 +218,41 @@ def test_a_run_that_is_killed_outright_ends_with_the_same_verdict(tmp_path: Path
     assert not (tmp_path / "killed" / "verdict.json").exists()
     found = probe.run(made_subject(texts), texts, tmp_path / "killed")
     assert found.values == due.values
+
+
+TRAININGS = {
+    "acquisition": {"facts": 2, "exposures": 2, "gap": 6, "after": 12, "batch": 4, "context": 32, "lr": 1e-3},
+    "recognition": {"sentences": 4, "epochs": 2, "lr": 1e-3, "updates": 6, "rows": 2, "context": 32, "tests": 2},
+    "paragraph-localiser": {"prefix": 8, "tail": 8, "search": 30, "items": 4, "plant": 4, "lr": 2e-3, "steps": 2},
+}
+
+
+@pytest.mark.parametrize("name", sorted(TRAININGS))
+def test_a_killed_training_ends_with_the_same_numbers(name: str, tmp_path: Path, monkeypatch) -> None:
+    texts = [passage for one in fictions(20, 5) for passage in one.passages[:2]]
+    known = [text for one in sentences(100, 0) for text in (one.text, one.paraphrase, one.synonym)]
+    tokenizer = WordTokenizer([*known, *texts])
+    model = Decoder(DecoderConfig(vocabulary=len(tokenizer), width=32, layers=2, heads=2, context=64), seed=0).eval()
+    probe = SYSTEMS[name](**TRAININGS[name])
+    due = probe.run(Subject("tiny", model, tokenizer), texts)
+    monkeypatch.setattr("slowwave.probes.tuning.KEEP_EVERY", 0.0)
+    trained = ("training", "study", "retention", "planting")
+
+    def kill(stage: str, done: int, total: int) -> None:
+        if stage in trained and done == 8:
+            raise Killed
+
+    with pytest.raises(Killed):
+        probe.run(Subject("tiny", model, tokenizer), texts, tmp_path, kill)
+    assert list(tmp_path.glob("parts/*/*.pt"))
+    seen: list[int] = []
+    found = probe.run(
+        Subject("tiny", model, tokenizer), texts, tmp_path,
+        lambda stage, done, total: seen.append(done) if stage in trained else None,
+    )  # fmt: skip
+    assert seen[0] == 9  # it did not begin anew
+    assert found.values == due.values
+    assert not list(tmp_path.glob("parts/*/*.pt"))
 
 
 def test_a_row_is_never_two_documents() -> None:

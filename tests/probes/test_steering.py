@@ -60,7 +60,7 @@ def test_answers_in_a_batch_are_those_of_each_prompt_alone(theirs: Subject) -> N
         for ids in prompts:  # without a cache, the vector added anew in every pass at the same place
             from slowwave.probes.steering import _step_by_step
 
-            plain += _step_by_step(theirs, [ids], 8, layer, added, len(ids) - 1)
+            plain += map(theirs.decode, _step_by_step(theirs, [ids], 8, layer, added, len(ids) - 1))
         assert batch == plain
     assert generate_many(theirs, prompts, 8, 1, vector) != generate_many(theirs, prompts, 8)
 

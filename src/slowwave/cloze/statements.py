@@ -195,9 +195,9 @@ def furnish(statements: Sequence[Statement], foils: int = 7, names: int = 3, see
     for one in statements:
         rng = random.Random(f"foils {seed} {one.text}")
         alike = [v for v in everywhere if _sort(v) == _sort(one.value)]
-        sources = (one.foils, values[one.kind], led[cue(one)], _pool(one, rng), alike, _any_of(one.value))
+        drawn = (values[one.kind], led[cue(one)], _pool(one, rng), alike, _any_of(one.value))
         right = said[one.kind, one.subject]
-        sources = (one.foils, *([v for v in some if not _overlap(v, one.value)] for some in sources[1:]))
+        sources = (one.foils, *([v for v in some if not _overlap(v, one.value)] for some in drawn))
         wrong = _draw(sources, right, foils, rng, 2 if len(one.foils) > 1 else min(foils, 6))
         holders = {s for s in subjects[one.kind] if one.value in said[one.kind, s]} | {one.subject, ""}
         others: list[str] = []

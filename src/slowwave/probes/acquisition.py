@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from slowwave.probes.fictions import DEPTHS, Fiction, fictions
 from slowwave.probes.function_token_figures import CONTENT, FUNCTION, NULL, _axes
 from slowwave.probes.subjects import Subject
 from slowwave.probes.training import span_logprob
-from slowwave.probes.tuning import background, encode_pair, encode_text, padded, step, trainable
+from slowwave.probes.tuning import Midway, background, encode_pair, encode_text, padded, step, trainable
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -73,7 +74,7 @@ class Acquisition(Probe):
 
     def measure(self, subject: Subject | None, texts: Sequence[str], work: Workspace, progress: Progress) -> Finding:
         assert subject is not None
-        curves = work.part("curves", partial(self.train, subject, texts, progress))
+        curves = work.part("curves", partial(self.train, subject, texts, progress, work.file("training.pt")))
         values = {"curves": curves, **self.read(curves)}
         finding = Finding(self.name, self._verdicts(values), values)
         finding.figures = {"saw-tooth": lambda: draw_saw(values), "forgetting": lambda: draw_decay(values)}
@@ -98,10 +99,14 @@ class Acquisition(Probe):
         close = {t + d for t in told for d in range(11)}
         return told, sorted(t for t in {*close, *range(0, end + 1, self.every), end} if t <= end)
 
-    def train(self, subject: Subject, texts: Sequence[str], progress: Progress) -> dict[str, Any]:
+    def train(
+        self, subject: Subject, texts: Sequence[str], progress: Progress, keep: Path | None = None
+    ) -> dict[str, Any]:
         """Log-probability of each probe's target, a token on average, at each measured update.
 
         A measurement at update t is before the update; what is told at t shows from t + 1 on.
+
+        keep  file in which the training is kept on the way; one that was killed goes on from it
         """
         rows = tokenise(subject, texts, None, self.context).ids
         if len(rows) < self.batch:
@@ -113,9 +118,11 @@ class Acquisition(Probe):
         every = [pair for some in pairs.values() for pair in some]
         lengths = np.array([len(target) for _, target in every])
         optimiser = torch.optim.AdamW(copy.model.parameters(), lr=self.lr, betas=(0.9, 0.95), weight_decay=0.0)
-        feed = background(rows, self.batch, self.seed)
-        curves: list[list[float]] = []
-        for t in range(measured[-1] + 1):
+        midway = Midway(keep, copy.model, optimiser)
+        begin, found_before = midway.restore()
+        curves: list[list[float]] = found_before or []
+        feed = background(rows, self.batch, self.seed, skip=begin)
+        for t in range(begin, measured[-1] + 1):
             if t in set(measured):
                 found = span_logprob(copy.model, [p for p, _ in every], [q for _, q in every]).numpy() / lengths
                 curves.append([round(float(v), 5) for v in found])
@@ -123,7 +130,9 @@ class Acquisition(Probe):
             if t in told:
                 ids = torch.cat([_wide(ids, self.context), self._passages(copy, facts, told.index(t))])
             step(copy.model, optimiser, ids)
+            midway.keep(t + 1, curves)
             progress("training", t + 1, measured[-1] + 1)
+        midway.finish()
         return {
             "times": measured, "told": told, "curves": np.array(curves).T.tolist(),
             "scenario": [name for name, some in pairs.items() for _ in some],

@@ -123,6 +123,10 @@ class Workspace:
         self._kept[name] = value
         return value
 
+    def file(self, name: str) -> Path | None:
+        """Where a part that is no JSON may be kept on the way; None where nothing is kept."""
+        return None if self.folder is None else self.folder / name
+
     def path(self, name: str) -> Path:
         """Where a part that is no JSON (activations, weights) may lie; a temporary place where nothing is kept."""
         if self.folder is None:

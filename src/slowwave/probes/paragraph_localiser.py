@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,7 +23,7 @@ from slowwave.probes.localiser_figures import draw_map, draw_prefix, draw_unlear
 from slowwave.probes.subjects import Subject, attending
 from slowwave.probes.taps import Taps, anatomy
 from slowwave.probes.training import token_losses
-from slowwave.probes.tuning import put_back, step, trainable
+from slowwave.probes.tuning import Midway, put_back, step, trainable
 
 Ids = NDArray[np.int64]
 FEWEST = 4  # memorised paragraphs without which some are planted
@@ -101,9 +102,30 @@ class ParagraphLocaliser(Probe):
         assert subject is not None
         rows = self.rows(subject, texts)
         found = np.array(work.part("recited", lambda: recited(subject, rows, self.tail).tolist()))
+        values = work.part("whole", partial(self._whole, subject, rows, found, work, progress))
+        finding = Finding(self.name, self._verdicts(values), values)
+        finding.figures = {"map": lambda: draw_map(values), "prefix": lambda: draw_prefix(values),
+                           "unlearning": lambda: draw_unlearning(values)}  # fmt: skip
+        if values["planted"]:
+            finding.limits.append(
+                f"the model recites {values['recited']} of {len(rows)} paragraphs: {values['items']} were planted in a "
+                "copy, and what is said holds for those"
+            )
+        finding.limits.append("a map of gradients is no map of storage: trained weights sit near a minimum")
+        if self.quick:
+            finding.limits.append(
+                f"quick: {values['items']} paragraphs of {self.prefix}+{self.tail} tokens, {self.steps} steps"
+            )
+        return finding
+
+    def _whole(
+        self, subject: Subject, rows: Ids, found: NDArray[np.int64], work: Workspace, progress: Progress
+    ) -> dict[str, Any]:
+        """Choose what is looked into, plant where too little is recited, and look."""
         known, others = rows[found == self.tail][: self.items], rows[found <= self.tail // 5][: self.items]
         if len(others) < 2:
             raise InputError(f"only {len(others)} paragraphs of the texts are not recited; give other texts too")
+        file = work.file("planting.pt")
         copy, before, planted = trainable(subject), self._before(), len(known) < FEWEST and self.plant > 0
         if planted:
             before = {name: value.detach().clone() for name, value in copy.model.state_dict().items()}
@@ -111,28 +133,17 @@ class ParagraphLocaliser(Probe):
             known, others = fresh[: self.plant], fresh[self.plant : self.plant + self.items]
             if len(others) < 2:
                 raise InputError(f"the texts hold {len(fresh)} paragraphs to plant and compare; give more text")
-            planting(copy, known, self.tail, self.lr, progress)
+            planting(copy, known, self.tail, self.lr, progress, keep=file)
             known = known[recited(copy, known, self.tail) == self.tail]
         if len(known) < 2:
             raise InputError(
                 f"{len(known)} paragraphs are recited; give texts that the model knows, or let plant be above 0"
             )
         values = self.look(copy, known, others, before, work, progress)
-        values |= {"planted": planted, "recited": int((found == self.tail).sum()), "tried": len(rows)}
-        finding = Finding(self.name, self._verdicts(values), values)
-        finding.figures = {"map": lambda: draw_map(values), "prefix": lambda: draw_prefix(values),
-                           "unlearning": lambda: draw_unlearning(values)}  # fmt: skip
-        if planted:
-            finding.limits.append(
-                f"the model recites {values['recited']} of {len(rows)} paragraphs: {len(known)} were planted in a "
-                "copy, and what is said holds for those"
-            )
-        finding.limits.append("a map of gradients is no map of storage: trained weights sit near a minimum")
-        if self.quick:
-            finding.limits.append(
-                f"quick: {len(known)} paragraphs of {self.prefix}+{self.tail} tokens, {self.steps} steps"
-            )
-        return finding
+        if file is not None:
+            file.unlink(missing_ok=True)
+        values |= {"planted": planted, "recited": int((found == self.tail).sum())}
+        return values | {"tried": len(rows), "items": len(known)}
 
     def rows(self, subject: Subject, texts: Sequence[str]) -> Ids:
         """(paragraphs, opening + prefix + tail) ids, each from the beginning of a text or of a stretch of one."""
@@ -296,13 +307,22 @@ def prefix_drops(subject: Subject, row: NDArray[np.int64], prefix: int, tail: in
     return [int(v) for v in whole - recited(subject, changed, tail)]
 
 
-def planting(subject: Subject, rows: Ids, tail: int, lr: float, progress: Progress, most: int = 120) -> None:
-    """Train on the rows until all tails are recited, or `most` updates are done."""
+def planting(
+    subject: Subject, rows: Ids, tail: int, lr: float, progress: Progress, most: int = 120, keep: Path | None = None
+) -> None:
+    """Train on the rows until all tails are recited, or `most` updates are done.
+
+    keep  file in which the model is kept, on the way and at the end; a run that was killed goes on from it
+    """
     optimiser = torch.optim.Adam(subject.model.parameters(), lr=lr)
-    for update in range(most):
+    midway = Midway(keep, subject.model, optimiser)
+    begin, _ = midway.restore()
+    for update in range(begin, most):
         if update % 5 == 0 and (recited(subject, rows, tail) == tail).all():
+            midway.keep(update, None, now=update > begin)
             break
         step(subject.model, optimiser, torch.from_numpy(rows))
+        midway.keep(update + 1, None)
         progress("planting", update + 1, most)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import partial
+from pathlib import Path
 from statistics import NormalDist
 from typing import TYPE_CHECKING, Any
 
@@ -17,9 +18,9 @@ from slowwave.probes.activations import tokenise
 from slowwave.probes.base import Finding, Probe, Progress, Verdict, Workspace, above
 from slowwave.probes.fictions import random_words, scrambled, sentences
 from slowwave.probes.function_token_figures import CONTENT, FUNCTION, NULL, _axes
+from slowwave.probes.steering import continued
 from slowwave.probes.subjects import Subject
-from slowwave.probes.training import greedy
-from slowwave.probes.tuning import background, encode_text, padded, step, trainable
+from slowwave.probes.tuning import Midway, background, encode_text, padded, step, trainable
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -80,7 +81,7 @@ class Recognition(Probe):
 
     def measure(self, subject: Subject | None, texts: Sequence[str], work: Workspace, progress: Progress) -> Finding:
         assert subject is not None
-        values = work.part("study", partial(self.study, subject, texts, progress))
+        values = work.part("study", partial(self.study, subject, texts, progress, work.file("training.pt")))
         finding = Finding(self.name, self._verdicts(values), values)
         finding.figures = {"exposures": lambda: draw_exposures(values), "retention": lambda: draw_retention(values)}
         finding.limits.append("accuracy before the study is where a foil's own likelihood puts it: read the difference")
@@ -113,34 +114,52 @@ class Recognition(Probe):
             out |= {"scrambled": mixed, "scrambled or natural": origin}
         return out
 
-    def study(self, subject: Subject, texts: Sequence[str], progress: Progress) -> dict[str, Any]:
-        """Test, study, test after each epoch, read on, and test on the way."""
+    def study(
+        self, subject: Subject, texts: Sequence[str], progress: Progress, keep: Path | None = None
+    ) -> dict[str, Any]:
+        """Test, study, test after each epoch, read on, and test on the way.
+
+        keep  file in which the training is kept on the way; one that was killed goes on from it
+        """
         material = self.material(subject, texts)
         copy = trainable(subject)
         studied = [t for kind in ("natural", "random", "scrambled") for t in material.get(kind, [])]
         ids = [encode_text(copy, text) for text in studied]
         optimiser = torch.optim.AdamW(copy.model.parameters(), lr=self.lr, betas=(0.9, 0.95), weight_decay=0.0)
-        tests = [{"when": BEFORE, "exposures": 0, "updates": 0, **self.test(copy, material)}]
-        for epoch in range(self.epochs):
-            order = np.random.default_rng([self.seed, epoch]).permutation(len(ids))
-            for begin in range(0, len(ids), self.batch):
-                step(copy.model, optimiser, padded([ids[i] for i in order[begin : begin + self.batch]]))
-            tests.append({"when": "studied", "exposures": epoch + 1, "updates": 0, **self.test(copy, material)})
-            progress("study", epoch + 1, self.epochs)
+        midway = Midway(keep, copy.model, optimiser)
+        begin, found = midway.restore()
+        tests: list[dict[str, Any]] = found or [
+            {"when": BEFORE, "exposures": 0, "updates": 0, **self.test(copy, material)}
+        ]
+        per = -(-len(ids) // self.batch)  # updates an epoch
+        read = self.epochs * per  # updates until all is studied
+        due = {
+            n * per: {"when": "studied", "exposures": n, "updates": 0} for n in range(1, self.epochs + 1)
+        } | {
+            read + n: {"when": "retained", "exposures": self.epochs, "updates": n} for n in self.tested()
+        }  # fmt: skip
         rows = tokenise(copy, texts, None, self.context).ids
-        feed = background(rows, self.rows, self.seed)
-        at = (
-            set(np.unique(np.geomspace(1, self.updates, self.tests).round().astype(int)).tolist())
-            if self.updates
-            else set()
-        )
-        for update in range(1, self.updates + 1):
-            step(copy.model, optimiser, next(feed))
-            if update in at:
-                found = self.test(copy, material)
-                tests.append({"when": "retained", "exposures": self.epochs, "updates": update, **found})
-            progress("retention", update, self.updates)
+        feed = background(rows, self.rows, self.seed, skip=max(0, begin - read))
+        for update in range(begin, read + self.updates):
+            if update < read:
+                epoch, place = divmod(update, per)
+                order = np.random.default_rng([self.seed, epoch]).permutation(len(ids))
+                batch = padded([ids[i] for i in order[place * self.batch : (place + 1) * self.batch]])
+            else:
+                batch = next(feed)
+            step(copy.model, optimiser, batch)
+            if (done := update + 1) in due:
+                tests.append({**due[done], **self.test(copy, material)})
+            midway.keep(done, tests)
+            progress("study" if done <= read else "retention", done, read + self.updates)
+        midway.finish()
         return {"tests": tests, "sentences": len(material["natural"])}
+
+    def tested(self) -> list[int]:
+        """The updates on other text after which memory is tested, evenly in the logarithm."""
+        if not self.updates:
+            return []
+        return [int(n) for n in np.unique(np.geomspace(1, self.updates, self.tests).round().astype(int))]
 
     def test(self, subject: Subject, material: Mapping[str, Sequence[str]]) -> dict[str, Any]:
         """Recognition by kind of foil, item by item, and recall of the second half, item by item."""
@@ -158,7 +177,7 @@ class Recognition(Probe):
             for kind, (mine, foil) in pairs.items()
             if mine in material
         }
-        recall = [completed(subject, text) for text in material["natural"]]
+        recall = completed(subject, material["natural"])
         return {"recognition": recognition, "recall": recall}
 
     def _verdicts(self, values: Mapping[str, Any]) -> list[Verdict]:
@@ -215,11 +234,14 @@ def d_prime(accuracy: float, n: int = 0) -> float:
     return float(2**0.5 * NormalDist().inv_cdf(min(max(accuracy, edge), 1 - edge)))
 
 
-def completed(subject: Subject, text: str) -> float:
-    """ROUGE-L (F) of the greedy completion of a text's first half with its second; the first half does not count."""
-    ids = encode_text(subject, text)
-    cut = (len(ids) + 1) // 2
-    return rouge_l(greedy(subject.model, ids[:cut], len(ids) - cut), ids[cut:])
+def completed(subject: Subject, texts: Sequence[str]) -> list[float]:
+    """ROUGE-L (F) of the greedy completion of each text's first half with its second; the first half does not count."""
+    ids = [encode_text(subject, text) for text in texts]
+    cuts = [(len(one) + 1) // 2 for one in ids]
+    due = [one[cut:] for one, cut in zip(ids, cuts, strict=True)]
+    heads = [one[:cut] for one, cut in zip(ids, cuts, strict=True)]
+    found = continued(subject, heads, max(map(len, due)))
+    return [rouge_l(got[: len(one)], one) for got, one in zip(found, due, strict=True)]
 
 
 def rouge_l(found: Sequence[int], due: Sequence[int]) -> float:

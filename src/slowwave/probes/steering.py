@@ -77,12 +77,26 @@ def generate_many(
     vector: Tensor | None = None,
     at: int = -1,
 ) -> list[str]:
-    """The likeliest continuations of several prompts.
+    """The likeliest continuations of several prompts, up to where the model ends them.
 
     at  the place at which the vector is added, from the end of each prompt: -1 is its last token
     """
+    end = getattr(subject.tokenizer, "eos_token_id", None)
+    return [subject.decode(_until(row, end)) for row in continued(subject, prompts, many, layer, vector, at)]
+
+
+@torch.no_grad()
+def continued(
+    subject: Subject,
+    prompts: Sequence[Sequence[int]],
+    many: int,
+    layer: int | None = None,
+    vector: Tensor | None = None,
+    at: int = -1,
+) -> list[list[int]]:
+    """The `many` likeliest next tokens of several prompts, all at once; as in `generate_many`."""
     if not hasattr(subject.model, "base_model"):
-        out = [""] * len(prompts)
+        out: list[list[int]] = [[]] * len(prompts)
         for length in sorted({len(ids) for ids in prompts}):
             rows = [n for n, ids in enumerate(prompts) if len(ids) == length]
             found = _step_by_step(subject, [prompts[n] for n in rows], many, layer, vector, at % length)
@@ -95,25 +109,23 @@ def generate_many(
     for row, prompt in enumerate(prompts):  # padded on the left, so that all end at one place
         ids[row, longest - len(prompt) :] = torch.tensor(list(prompt))
         mask[row, longest - len(prompt) :] = 1
-    end = getattr(subject.tokenizer, "eos_token_id", None)
     new: list[Tensor] = []
     given, past = ids, None
     places = (mask.cumsum(1) - 1).clamp_min(0)
-    with torch.no_grad():
-        for step in range(many):
-            with Taps(subject.model) as taps:
-                if step == 0 and layer is not None and vector is not None:
-                    taps.add(layer, "block", vector, [longest + at if at < 0 else at])
-                out = subject.model(
-                    given, attention_mask=mask, position_ids=places, past_key_values=past, use_cache=True,
-                    logits_to_keep=1,
-                )  # fmt: skip
-            past = out.past_key_values
-            given = out.logits[:, -1].argmax(-1, keepdim=True)
-            new.append(given)
-            mask = torch.cat([mask, torch.ones_like(given)], 1)
-            places = places[:, -1:] + 1
-    return [subject.decode(_until(row, end)) for row in torch.cat(new, 1).tolist()]
+    for step in range(many):
+        with Taps(subject.model) as taps:
+            if step == 0 and layer is not None and vector is not None:
+                taps.add(layer, "block", vector, [longest + at if at < 0 else at])
+            out_ = subject.model(
+                given, attention_mask=mask, position_ids=places, past_key_values=past, use_cache=True,
+                logits_to_keep=1,
+            )  # fmt: skip
+        past = out_.past_key_values
+        given = out_.logits[:, -1].argmax(-1, keepdim=True)
+        new.append(given)
+        mask = torch.cat([mask, torch.ones_like(given)], 1)
+        places = places[:, -1:] + 1
+    return torch.cat(new, 1).tolist() if new else [[] for _ in prompts]
 
 
 def _until(tokens: list[int], end: int | None) -> list[int]:
@@ -127,17 +139,19 @@ def _step_by_step(
     layer: int | None,
     vector: Tensor | None,
     place: int,
-) -> list[str]:
+) -> list[list[int]]:
     """Prompts of one length, each token from a whole pass: for models without a cache."""
     ids = torch.tensor([list(prompt) for prompt in prompts])
-    begin, end = ids.shape[1], getattr(subject.tokenizer, "eos_token_id", None)
+    begin = ids.shape[1]
     for _ in range(many):
-        with Taps(subject.model) as taps:
-            if layer is not None and vector is not None:
-                taps.add(layer, "block", vector, [place])
+        if layer is None or vector is None:
             logits = subject.logits(ids)
+        else:
+            with Taps(subject.model) as taps:
+                taps.add(layer, "block", vector, [place])
+                logits = subject.logits(ids)
         ids = torch.cat([ids, logits[:, -1].argmax(-1, keepdim=True)], 1)
-    return [subject.decode(_until(row, end)) for row in ids[:, begin:].tolist()]
+    return [[int(token) for token in row] for row in ids[:, begin:].tolist()]
 
 
 def state_at(subject: Subject, ids: Sequence[int], layer: int, at: int = -1) -> Tensor:

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import copy
+import json
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,6 +17,8 @@ from torch import nn
 from slowwave.cloze.scoring import opening, spans
 from slowwave.probes.subjects import Subject
 from slowwave.probes.training import next_token_loss
+
+KEEP_EVERY = 60.0
 
 
 def trainable(subject: Subject) -> Subject:
@@ -43,14 +49,16 @@ def padded(rows: Sequence[Sequence[int]], context: int | None = None) -> torch.T
     return out
 
 
-def background(rows: np.ndarray, batch: int, seed: int) -> Iterator[torch.Tensor]:
-    """Batches of rows (n, context) without end, in a new random order each time through."""
+def background(rows: np.ndarray, batch: int, seed: int, skip: int = 0) -> Iterator[torch.Tensor]:
+    """Batches of rows (n, context) without end, in a new random order each time through, the first `skip` left out."""
     rng = np.random.default_rng([seed, 11])
     held: list[int] = []
     while True:
         while len(held) < batch:
             held += rng.permutation(len(rows)).tolist()
-        yield torch.from_numpy(rows[held[:batch]].astype(np.int64))
+        if skip <= 0:
+            yield torch.from_numpy(rows[held[:batch]].astype(np.int64))
+        skip -= 1
         held = held[batch:]
 
 
@@ -63,6 +71,46 @@ def encode_pair(subject: Subject, prompt: str, target: str) -> tuple[list[int], 
 def encode_text(subject: Subject, text: str) -> list[int]:
     """Ids of a whole text, with what the tokenizer puts first."""
     return opening(subject) + subject.encode(text)
+
+
+class Midway:
+    """A training kept in a file on the way: one that was killed goes on from there, and ends with the same numbers.
+
+    file   None keeps nothing; three times the model's size on disk while the training lasts
+    every  seconds of work between two keepings; None takes a minute
+    """
+
+    def __init__(
+        self, file: Path | None, model: nn.Module, optimiser: torch.optim.Optimizer, every: float | None = None
+    ) -> None:
+        self.file, self.model, self.optimiser = file, model, optimiser
+        self.every = KEEP_EVERY if every is None else every
+        self._last = time.monotonic()
+
+    def restore(self) -> tuple[int, Any]:
+        """(updates done, what was found so far) with model and optimiser as they were then; (0, None) at first."""
+        if self.file is None or not self.file.is_file():
+            return 0, None
+        kept = torch.load(self.file, weights_only=True)
+        self.model.load_state_dict(kept["model"])
+        self.optimiser.load_state_dict(kept["optimiser"])
+        return int(kept["done"]), json.loads(kept["found"])
+
+    def keep(self, done: int, found: Any, now: bool = False) -> None:
+        """Keep the state after so many updates, if it is time or `now`; a kill in between leaves the one before."""
+        if self.file is None or not (now or time.monotonic() - self._last >= self.every):
+            return
+        self.file.parent.mkdir(parents=True, exist_ok=True)
+        state = {"model": self.model.state_dict(), "optimiser": self.optimiser.state_dict()}
+        new = self.file.with_suffix(".new")
+        torch.save({**state, "done": done, "found": json.dumps(found)}, new)
+        new.replace(self.file)
+        self._last = time.monotonic()
+
+    def finish(self) -> None:
+        """Take the file away."""
+        if self.file is not None:
+            self.file.unlink(missing_ok=True)
 
 
 @contextmanager
