@@ -112,7 +112,7 @@ def test_a_reply_that_takes_too_long_is_given_up(file: Path) -> None:
     start = time.perf_counter()
     with pytest.raises(ModelBusyError, match=r"timed out after 0\.3 s"):
         model.chat(STORY, max_tokens=1900)
-    assert time.perf_counter() - start < 10, "the whole story takes longer"
+    assert time.perf_counter() - start < 60, "the whole story takes longer"
     model.close()
 
 

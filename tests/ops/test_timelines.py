@@ -97,9 +97,9 @@ def test_a_dense_graph_takes_no_time() -> None:
     """Of 40 records that are all tied to one another there are 2**38 ways between the first and the last."""
     records = line(40)
     links = [Link(b.id, "about", a.id) for k, a in enumerate(records) for b in records[k + 1 :]]
-    start = time.perf_counter()
+    start = time.process_time()
     found = timelines([records[20].id], links, by_id(records), {record.id: 0.5 for record in records}, width=8)
-    assert time.perf_counter() - start < 2
+    assert time.process_time() - start < 2
     assert found[0].engrams[0].text == "fact 0"
     assert found[0].engrams[-1].text == "fact 39"
 

@@ -175,9 +175,9 @@ def test_a_buffer_adds_in_the_same_time_however_full_it_is() -> None:
     batch, spent = examples(torch.zeros(200, 64), torch.arange(200) % 10), []
     buffer = Buffer(2000, "balanced")
     for _ in range(40):
-        begun = time.perf_counter()
+        begun = time.process_time()
         buffer.add(batch, 0)
-        spent.append(time.perf_counter() - begun)
+        spent.append(time.process_time() - begun)
     assert np.median(spent[-10:]) < 8 * np.median(spent[:9])
 
 

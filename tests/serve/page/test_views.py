@@ -242,9 +242,9 @@ def test_ten_thousand_records_are_paged_quickly(open_memory: Callable[..., Memor
                          ("/search", {"query": "turn 77"}), ("/nights", {"verb": "all"})]:  # fmt: skip
         seconds = []
         for _ in range(3):  # the best of three: other work on the machine is not the page's
-            began = time.perf_counter()
+            began = time.process_time()
             answer = page.get(path, user_id="ana", **params)
-            seconds.append(time.perf_counter() - began)
+            seconds.append(time.process_time() - began)
         assert min(seconds) < 1.0, path
         assert answer.status_code == 200
         assert len(answer.content) < 150_000, path
