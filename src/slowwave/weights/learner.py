@@ -425,10 +425,14 @@ class Learner:
 
     # -- kept
 
-    def state(self) -> dict[str, Any]:
-        """All of it: weights, optimiser, what the methods hold, random states, where it is."""
+    def state(self, light: bool = False) -> dict[str, Any]:
+        """All of it: weights, optimiser, what the methods hold, random states, where it is.
+
+        light  of the weights those alone that are trained: enough for a learner on the same model
+        """
+        weights = vectors.values(vectors.trainable(self.model)) if light else self.model.state_dict()
         return {
-            "model": self.model.state_dict(), "optimiser": self._optim.state_dict(),
+            "model": weights, "light": light, "optimiser": self._optim.state_dict(),
             "trained": list(vectors.trainable(self.model)),
             "methods": [method.state() for method in self.methods], "rng": self.rng.bit_generator.state,
             "generator": self.generator.get_state(), "today": self._today.state(),
@@ -468,7 +472,7 @@ class Learner:
             self.model.grow(len(weights["head.weight"]))
         for method, kept in zip(self.methods, state["methods"], strict=True):
             method.load(kept)
-        self.model.load_state_dict(weights)
+        self.model.load_state_dict(weights, strict=not state.get("light", False))
         for name, parameter in self.model.named_parameters():
             parameter.requires_grad_(name in set(state["trained"]))
         self._rig(fresh=True)

@@ -1,0 +1,131 @@
+"""Ordinary language that a night must not harm: what the model itself says, or a text of one's own, and its next words.
+
+What the bare model expected after each token is kept once (its likeliest continuations), so that every night can be
+held to it without running the bare model again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from slowwave.cloze.subject import Subject
+from slowwave.errors import InputError, NotFoundError
+from slowwave.weights.objective import plain
+from slowwave.weights.vectors import still
+
+ROWS, LENGTH, TOP = 96, 32, 64  # sequences, tokens of each, continuations kept
+GUARDED = 64  # sequences on which perplexity is watched
+OPENERS = ("The", "In", "A", "It", "He", "She", "There", "When", "We", "This", "On", "I", "After", "For", "Many", "My")
+
+
+@dataclass(frozen=True)
+class General:
+    """Sequences to replay with what the bare model expected, and others on which perplexity is watched.
+
+    rows            (n, time) token ids
+    chosen, scores  (n, time, top) the likeliest next tokens and their log-probabilities by the bare model
+    guard           (m, time) token ids, never trained on
+    """
+
+    rows: Tensor
+    chosen: Tensor
+    scores: Tensor
+    guard: Tensor
+
+    def loss(self, logits: Tensor, places: Tensor) -> Tensor:
+        """Divergence of what a model expects from what the bare model did, nats a token; the rest counts as one word.
+
+        logits  (n, time, vocabulary) of the rows at these places
+        """
+        kept = self.scores[places]
+        now = torch.log_softmax(logits, -1).gather(-1, self.chosen[places])
+        rest = torch.log1p(-kept.exp().sum(-1).clamp(max=1 - 1e-6))
+        left = torch.log1p(-now.exp().sum(-1).clamp(max=1 - 1e-6))
+        each = (kept.exp() * (kept - now)).sum(-1) + rest.exp() * (rest - left)
+        return each.mean()
+
+
+def general_of(
+    subject: Subject, folder: Path, text: str | Path | None, guard: str | Path | None, name: str, seed: int
+) -> General:
+    """Made once for a model and kept in a folder; nothing of a memory is in it.
+
+    text, guard  files to take it from; None lets the model speak
+    name         of the model: its fingerprint
+    """
+    from safetensors.torch import load_file, save_file
+
+    print_ = hashlib.sha256("".join((name, _content(text), _content(guard), str(seed))).encode()).hexdigest()[:16]
+    file = folder / f"general-{print_}.safetensors"
+    if file.is_file():
+        return General(**load_file(file))
+    rows = _rows(subject, text, "general", ROWS + GUARDED, seed)
+    watched = rows[ROWS:] if guard is None else _rows(subject, guard, "guard", GUARDED, seed)
+    if not len(watched):
+        raise InputError(f"{text} has {len(rows)} pieces of {LENGTH} tokens; give more than {ROWS}, or a guard")
+    rows = rows[:ROWS]
+    chosen, scores = _expected(subject.model, rows)
+    found = {"rows": rows, "chosen": chosen, "scores": scores, "guard": watched}
+    folder.mkdir(parents=True, exist_ok=True)
+    save_file({key: value.contiguous() for key, value in found.items()}, file.with_suffix(".new"))
+    file.with_suffix(".new").replace(file)
+    return General(**found)
+
+
+def _content(path: str | Path | None) -> str:
+    if path is None:
+        return "own words"
+    file = Path(path).expanduser()
+    if not file.is_file():
+        raise NotFoundError(f"no text file {file}; give one of ordinary language, or leave it out")
+    return hashlib.sha256(file.read_bytes()).hexdigest()
+
+
+def _rows(subject: Subject, path: str | Path | None, what: str, most: int, seed: int) -> Tensor:
+    """(n, LENGTH) token ids, spread evenly over a text, or said by the model."""
+    if path is None:
+        return own_words(subject, most, LENGTH, seed)
+    ids = subject.encode(Path(path).expanduser().read_text("utf-8", "replace"))
+    many = len(ids) // LENGTH
+    if many < 8:
+        raise InputError(f"{what} {path} has {len(ids)} tokens; give a text of at least {8 * LENGTH}")
+    cut = torch.tensor(ids[: many * LENGTH]).view(many, LENGTH)
+    places = torch.linspace(0, many - 1, min(most, many)).round().long()
+    order = torch.randperm(len(places), generator=torch.Generator().manual_seed(seed))
+    return cut[places[order]]
+
+
+@torch.no_grad()
+def own_words(subject: Subject, many: int, length: int, seed: int) -> Tensor:
+    """(many, length) tokens that the model says by chance, each as likely as it finds it."""
+    generator = torch.Generator().manual_seed(seed)
+    starts = [subject.encode(word)[:1] for word in OPENERS]
+    ids = torch.tensor([starts[n % len(starts)] for n in range(many)])
+    parts: list[Tensor] = []
+    with still(subject.model):
+        for batch in ids.split(32):
+            said, cache = batch, None
+            while said.shape[1] < length:
+                out = subject.model(said[:, -1:] if cache is not None else said, past_key_values=cache, use_cache=True)
+                cache = out.past_key_values
+                chances = out.logits[:, -1].float().softmax(-1)
+                said = torch.cat([said, torch.multinomial(chances, 1, generator=generator)], 1)
+            parts.append(said)
+    return torch.cat(parts)
+
+
+@torch.no_grad()
+def _expected(model: Any, rows: Tensor) -> tuple[Tensor, Tensor]:
+    chosen, scores = [], []
+    with still(model):
+        for part in rows.split(16):
+            likely = torch.log_softmax(plain(model(part)), -1).topk(min(TOP, model.config.vocab_size - 1), -1)
+            chosen.append(likely.indices)
+            scores.append(likely.values)
+    return torch.cat(chosen), torch.cat(scores)
