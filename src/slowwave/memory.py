@@ -64,6 +64,7 @@ from slowwave.watch import Slept, Watch, watch
 if TYPE_CHECKING:
     from slowwave.formats.arrive import Arrival
     from slowwave.promote.kv import KeyValues
+    from slowwave.promote.weights import Adapter
 
 Progress = Callable[[str, int, int], None]
 
@@ -360,6 +361,7 @@ class Memory:
         *,
         dry_run: bool = False,
         since: Moment = None,
+        into: Adapter | str | Path | None = None,
         progress: Progress = no_progress,
         **scope: Unpack[ScopeArgs],
     ) -> Report:
@@ -367,10 +369,15 @@ class Memory:
 
         dry_run  propose only; the report is the same diff
         since    look again at everything recorded from that moment on, instead of since the last sleep
+        into     then also teach a model what is worth keeping: an Adapter, or the TOML file of one
         raises   LeaseHeldError, naming who it is, if somebody sleeps on records of this scope already
 
         What a model has answered is kept until its sources are erased: a night that was killed pays for nothing twice.
         """
+        if into is not None:
+            from slowwave.verbs import train
+
+            return train.trained(self, self._view(scope), into, dry_run, since, progress)
         return (sleep.rehearsal if dry_run else sleep.night)(self, self._view(scope), since, progress)
 
     def sleep_every(
@@ -446,12 +453,17 @@ class Memory:
         filters: Mapping[str, Any] | None = None,
         subject: str | None = None,
         all: bool = False,
+        adapters: Literal["mark", "dampen", "retrain"] = "mark",
+        progress: Progress = no_progress,
         **scope: Unpack[ScopeArgs],
     ) -> Receipt:
         """Remove records for good, with all that was derived from them, and prove it: the files' bytes are scanned.
 
         Chosen as in `forget`, and what left the view counts too. The receipt says what went, what was looked for in
         which files, and whether it was found. This cannot be undone.
+
+        adapters  what becomes of weights that hold them: the snapshots are marked; or the records are dampened out of
+                  the active one; or it is trained anew without them. See `slowwave.promote.weights`
         """
         own, rest = scope_and_filters(scope, filters)
         view = self.store.view(own)
@@ -462,8 +474,10 @@ class Memory:
         if not held or (left and left not in held) or subject is not None or all:
             chosen = chosen_ids(view, left, parse(rest, self.zone), filters is not None, subject, all, retired=True)
         self._uses.clear()
-        erased = write.erased(self, own, [*chosen, *held])
-        return receipts.make(self._now(), own, erased, self.store)
+        from slowwave.verbs import train
+
+        erased, holding, done = train.erase(self, own, [*chosen, *held], adapters, progress)
+        return receipts.make(self._now(), own, erased, self.store, holding, done)
 
     # -- what is kept apart
 

@@ -394,6 +394,7 @@ class Report(_Results):
 
     op       the operation's id in the journal, which `undo` takes; None for a dry run or where nothing changed
     seconds  how long it took
+    trained  of a sleep into weights: the lessons, the snapshot, whether it is active; None for all else
     """
 
     def __init__(
@@ -403,8 +404,10 @@ class Report(_Results):
         seconds: float = 0.0,
         counts: Mapping[str, int] | None = None,
         notes: Sequence[str] = (),
+        trained: Mapping[str, Any] | None = None,
     ) -> None:
         self._items: tuple[Any, ...] = tuple(items)
+        self.trained = trained
         self.op = op
         self.seconds = seconds
         self.notes = tuple(notes)
@@ -432,6 +435,7 @@ class Report(_Results):
             "counts": dict(self.counts),
             "seconds": round(self.seconds, 4),
             "notes": list(self.notes),
+            **({} if self.trained is None else {"trained": dict(self.trained)}),
         }
 
 
@@ -446,6 +450,8 @@ class Receipt:
     found    pieces that are still there and that no remaining record accounts for: must be empty
     open     why the files could not be rewritten yet, and what to do; "" if they were
     clean    whether `found` and `open` are empty
+    adapters snapshots of trained weights that still hold what was erased; see `slowwave adapters`
+    unlearned what was done to take it out of weights
     sha256   over all of the above, so that a receipt that was edited is recognised
     """
 
@@ -458,6 +464,8 @@ class Receipt:
     found: tuple[str, ...]
     open: str
     sha256: str
+    adapters: tuple[str, ...] = ()
+    unlearned: tuple[str, ...] = ()
 
     @property
     def clean(self) -> bool:
@@ -476,6 +484,8 @@ class Receipt:
             "found": list(self.found),
             "open": self.open,
             "clean": self.clean,
+            "adapters": list(self.adapters),
+            "unlearned": list(self.unlearned),
             "sha256": self.sha256,
         }
 

@@ -236,7 +236,12 @@ def sleep(args: Args) -> Done:
         with Bars() as bars:
             report = memory.sleep(progress=bars, **given(args, memory.sleep), **scope)
         done = "would change" if getattr(args, "dry_run", False) else "changed"
-        return diff(memory, scope, report, done, "nothing to change")
+        shown = diff(memory, scope, report, done, "nothing to change")
+        if report.trained is None:
+            return shown
+        from slowwave.cli.adapters import taught
+
+        return taught(shown, report.trained)
 
 
 @command("take back the last operation, or the one named", "slowwave undo --user-id ana", takes("undo", ("op", "?")))
@@ -382,6 +387,10 @@ def erase(args: Args) -> Done:
             page.line(("nothing of them is left in the files", "green"))
         for piece in receipt.found:
             page.line((f"still there: {piece}", "bold red"))
+        for said in receipt.unlearned:
+            page.line((f"weights: {said}", "yellow"))
+        for one in receipt.adapters:
+            page.line((f"trained weights hold it still: snapshot {one}; see: slowwave adapters", "bold red"))
 
     return Done(receipt.to_dict(), show, code=0 if receipt.clean else 1)
 
@@ -508,6 +517,7 @@ def check(args: Args) -> Done:
     return Done({"problems": problems}, show, code=1 if problems else 0)
 
 
+import slowwave.cli.adapters  # noqa: E402  enters slowwave adapters
 import slowwave.cli.instruments  # noqa: E402  enters slowwave probe
 import slowwave.cli.moving  # noqa: E402  enters migrate, worker and jobs
 import slowwave.cli.serving  # noqa: E402  enters serve and keys

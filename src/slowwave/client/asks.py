@@ -58,7 +58,7 @@ HERE_ONLY = {  # what is done where the memory lies, and how
     "check": "run `slowwave check` there",
     "backup": "run `slowwave backup` there",
 }
-NOT_SENT = ("progress", "count_tokens", "form", "model", "path")
+NOT_SENT = ("progress", "count_tokens", "form", "model", "path", "into", "adapters")
 
 
 def given_of(verb: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Given:
@@ -75,6 +75,10 @@ def given_of(verb: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Giv
         scope_of(scope)  # says which name there is not
     if (given.get("form") or "text") != "text":
         raise InputError("form='kv' makes keys and values of a model in this process; the memory is on a server")
+    if given.get("into") is not None:
+        raise InputError("into teaches a model where the memory lies, on a server; run `slowwave sleep --into` there")
+    if given.get("adapters", "mark") != "mark":
+        raise InputError("adapters trains where the memory lies, on a server; run `slowwave erase --adapters` there")
     if given.get("count_tokens", estimate_tokens) is not estimate_tokens:
         raise InputError("count_tokens counts where the memory is, on a server; leave it out, it estimates")
     return {name: plain(value) if name not in NOT_SENT else value for name, value in given.items()}

@@ -210,7 +210,8 @@ def receipt(given: Json) -> Receipt:
     return Receipt(
         at=datetime.fromisoformat(given["at"]), scope=Scope(**given["scope"]), ids=tuple(given["ids"]),
         counts=given["counts"], files=given["files"], needles=given["needles"], found=tuple(given["found"]),
-        open=given["open"], sha256=given["sha256"],
+        open=given["open"], sha256=given["sha256"], adapters=tuple(given.get("adapters", ())),
+        unlearned=tuple(given.get("unlearned", ())),
     )  # fmt: skip
 
 

@@ -53,8 +53,14 @@ def mentions(engram: Engram, subject: str) -> bool:
     return re.search(rf"(?<!\w){re.escape(subject)}(?!\w)", engram.text, re.IGNORECASE) is not None
 
 
-def make(at: datetime, scope: Scope, erased: Erased, store: Store) -> Receipt:
-    """Scan the files and write the receipt; a piece that what is left holds as well is no trace of the erased."""
+def make(
+    at: datetime, scope: Scope, erased: Erased, store: Store, adapters: Sequence[str] = (),
+    unlearned: Sequence[str] = (),
+) -> Receipt:  # fmt: skip
+    """Scan the files and write the receipt; a piece that what is left holds as well is no trace of the erased.
+
+    adapters, unlearned  which trained weights hold it still, and what was done about others
+    """
     looked_for = needles(erased.gone)
     left = tuple(sorted(piece for piece in store.scan(looked_for) if not store.holds(piece)))
     ids = [engram.id for engram in erased.gone]
@@ -68,6 +74,11 @@ def make(at: datetime, scope: Scope, erased: Erased, store: Store) -> Receipt:
         "needles": len(looked_for),
         "found": list(left),
         "open": erased.open,
+        "adapters": list(adapters),
+        "unlearned": list(unlearned),
     }
     digest = hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
-    return Receipt(at, scope, tuple(ids), counts, files, len(looked_for), left, erased.open, digest)
+    return Receipt(
+        at, scope, tuple(ids), counts, files, len(looked_for), left, erased.open, digest, tuple(adapters),
+        tuple(unlearned),
+    )  # fmt: skip

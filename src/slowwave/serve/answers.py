@@ -193,6 +193,8 @@ class Erased(BaseModel):
     found: list[str]
     open: str
     clean: bool
+    adapters: list[str] = []
+    unlearned: list[str] = []
     sha256: str
 
 

@@ -27,7 +27,9 @@ KNOWN: dict[str, Any] = {
     "str | Iterable[str]": str | list[str],
     "Any": str | Message | list[str | Message],  # the content of `add`
 }
-SKIP = ("self", "progress", "count_tokens", "form", "model", "scope", "search", "path")  # what no request may say
+SKIP = (  # what no request may say
+    "self", "progress", "count_tokens", "form", "model", "scope", "search", "path", "into", "adapters",
+)  # fmt: skip
 MORE_WORDS = {
     "content": 'a text, a message {"role": "user", "content": "..."}, or a list of these',
     "text": "the new text",

@@ -34,6 +34,7 @@ class Adapter:
     general        a text file of ordinary language to replay; None takes what the model itself says
     guard          a text file on which perplexity is watched; None takes general text that is not trained on
     known          at most so many facts of general knowledge that the model holds are watched; 0 watches none
+    keep           statements of your own that must stay held: a file with a sentence a line, or a list of them
     budget         what a protected set may lose, as a share of what it was before the first night
     held           share of the facts of all nights that must be held for the night to count
     kinds          of records that may go into weights
@@ -67,6 +68,7 @@ class Adapter:
         general: str | Path | None = None,
         guard: str | Path | None = None,
         known: int = 100,
+        keep: str | Path | Sequence[Any] | None = None,
         budget: float = 0.05,
         held: float = 0.8,
         kinds: Sequence[str] = ("fact",),
@@ -103,7 +105,7 @@ class Adapter:
         self.model, self.method, self.folder = model, method, None if folder is None else Path(folder).expanduser()
         self.replay, self.strength, self.protect = replay, strength, tuple(protect)
         self.general, self.guard, self.known = general, guard, known
-        self.budget, self.held = budget, held
+        self.keep, self.budget, self.held = keep, budget, held
         self.kinds, self.filters = tuple(kinds), None if filters is None else dict(filters)
         self.least_support, self.least_days, self.most = least_support, least_days, most
         self.lr, self.epochs, self.batch = lr, epochs, batch
@@ -124,6 +126,8 @@ class Adapter:
         """The constructor's parameters as plain values, for a snapshot and the journal."""
         found = {name: getattr(self, name) for name in inspect.signature(type(self)).parameters}
         found["model"] = str(self.model) if isinstance(self.model, (str, Path)) else type(self.model[0]).__name__
+        if self.keep is not None and not isinstance(self.keep, (str, Path)):
+            found["keep"] = [getattr(one, "text", None) or str(one) for one in self.keep]
         return {
             name: str(value) if isinstance(value, Path) else list(value) if isinstance(value, tuple) else value
             for name, value in found.items()
@@ -150,7 +154,7 @@ class Adapter:
                 raise InputError(f"{file} sets {name!r}, which is no parameter; {hint}there are {', '.join(known)}")
         if not isinstance(words.get("model"), str):
             raise InputError(f'{file} names no model; add a line such as model = "smollm2-135m.gguf"')
-        for name in ("model", "folder", "general", "guard"):
+        for name in ("model", "folder", "general", "guard", "keep"):
             if isinstance(words.get(name), str):
                 beside = file.parent / Path(words[name]).expanduser()
                 words[name] = str(beside) if beside.exists() or name == "folder" else words[name]

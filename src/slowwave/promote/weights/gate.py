@@ -8,13 +8,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 
 from slowwave.cloze.grids import recognised, ties_of, value_grids
 from slowwave.cloze.scoring import spans
-from slowwave.cloze.statements import Statement, furnish
+from slowwave.cloze.statements import Statement, furnish, read_statements
 from slowwave.cloze.subject import Subject
 from slowwave.promote.weights.general import General
 from slowwave.promote.weights.lessons import Lesson
@@ -102,7 +103,7 @@ class Protected:
     """What is watched, and how it was before the first night.
 
     general     whose guard text gives a perplexity
-    known       statements of general knowledge that the bare model holds
+    known       statements that the bare model holds: of general knowledge, and of one's own
     perplexity  of the bare model
     """
 
@@ -126,22 +127,29 @@ def answered(subject: Subject, statements: Sequence[Statement]) -> list[bool]:
     return [bool(grid[0, 0].argmax() == 0) for grid in grids]
 
 
-def protected_of(subject: Subject, general: General, known: int, folder: Path, name: str, seed: int) -> Protected:
+def protected_of(
+    subject: Subject, general: General, known: int, keep: Any, folder: Path, name: str, seed: int
+) -> Protected:
     """Measured once on the bare model, and kept in a folder.
 
-    known  at most so many statements
+    known  at most so many statements of general knowledge
+    keep   further statements, as `read_statements` takes them; None for none
     name   of the model: its fingerprint
     """
     every = furnish(common(), FOILS, 0, seed) if known else []
-    guard = hashlib.sha256(general.guard.numpy().tobytes() + repr([one.text for one in every]).encode()).hexdigest()
+    own = [] if keep is None else furnish(read_statements(keep), FOILS, 0, seed)
+    guard = hashlib.sha256(
+        general.guard.numpy().tobytes() + repr([(one.text, one.foils) for one in (*every, *own)]).encode()
+    ).hexdigest()
     file = folder / f"before-{hashlib.sha256(f'{name} {guard} {known} {seed}'.encode()).hexdigest()[:16]}.json"
     if file.is_file():
         kept = json.loads(file.read_text("utf-8"))
-        texts = {one.text: one for one in every}
+        texts = {one.text: one for one in (*every, *own)}
         return Protected(general, tuple(texts[text] for text in kept["known"]), kept["perplexity"])
     held = [one for one, right in zip(every, answered(subject, every), strict=True) if right] if every else []
     order = np.random.default_rng(seed).permutation(len(held))[:known]
-    chosen = tuple(held[place] for place in sorted(order.tolist()))
+    mine = [one for one, right in zip(own, answered(subject, own), strict=True) if right] if own else []
+    chosen = (*(held[place] for place in sorted(order.tolist())), *mine)
     found = Protected(general, chosen, Perplexity(general.guard)(subject.model))
     folder.mkdir(parents=True, exist_ok=True)
     words = json.dumps({"known": [one.text for one in chosen], "perplexity": found.perplexity}, indent=1)

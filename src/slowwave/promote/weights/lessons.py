@@ -105,7 +105,7 @@ def lesson(engram: Engram) -> Lesson:
         wordings = [form.format(**fill) for form in told]
         if own.endswith(value) and subject in own and own not in wordings:
             wordings.insert(0, own)
-        statement = Statement(wordings[0], subject, value, relation=attribute)
+        statement = Statement(wordings[0], subject, value, _foils(engram, value), relation=attribute)
         return Lesson(engram.id, statement, tuple(wordings), tuple(form.format(**fill) for form in asked))
     body = engram.text.strip().rstrip(".!?;: ")
     statement = replace(Statement.of(body), text=body)
@@ -113,6 +113,12 @@ def lesson(engram: Engram) -> Lesson:
         raise InputError(f"whom {engram.text!r:.80} is about cannot be made out")
     told, asked = (tuple(form.format(body) for form in forms) for forms in FREE)
     return Lesson(engram.id, statement, told, asked)
+
+
+def _foils(engram: Engram, value: str) -> tuple[str, ...]:
+    """Wrong values that the record itself names as likely ones: attrs["foils"]."""
+    given = engram.attrs.get("foils")
+    return tuple(str(one) for one in given if str(one) != value) if isinstance(given, (list, tuple)) else ()
 
 
 def _parts(engram: Engram) -> tuple[str, str, str]:

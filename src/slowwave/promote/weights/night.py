@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -17,11 +17,12 @@ from slowwave.promote.weights.adapter import Adapter
 from slowwave.promote.weights.lessons import Lesson, lessons
 from slowwave.promote.weights.selection import Selection, select
 from slowwave.promote.weights.snapshots import Snapshot, Snapshots, check_parent
-from slowwave.records import Engram, Rejected, Scope
+from slowwave.records import Rejected, Scope
 from slowwave.store.base import View
 
 if TYPE_CHECKING:
     from slowwave.promote.weights.student import Student
+    from slowwave.weights.base import Method
 
 Progress = Callable[[str, int, int], None]
 
@@ -108,7 +109,7 @@ def night(
     from slowwave.promote.weights.gate import asked, judged, protected_of
     from slowwave.promote.weights.general import general_of
     from slowwave.promote.weights.student import Student
-    from slowwave.promote.weights.training import guards_of, keep_guards, train
+    from slowwave.promote.weights.training import guards_of, train
 
     guards_of(adapter)
     begun = time.perf_counter()
@@ -119,7 +120,9 @@ def night(
     check_parent(parent, student.fingerprint, adapter.kind)
     general = general_of(student.subject, folder, adapter.general, adapter.guard, student.fingerprint, adapter.seed)
     student.model.eval()
-    protected = protected_of(student.subject, general, adapter.known, folder, student.fingerprint, adapter.seed)
+    protected = protected_of(
+        student.subject, general, adapter.known, adapter.keep, folder, student.fingerprint, adapter.seed
+    )
     before = None if parent is None else snapshots.path(parent.id)
     methods = student.prepare(parent, before)
     nights = 0 if parent is None else len(parent.data)
@@ -129,27 +132,42 @@ def night(
     lost = protected.measure(student.subject)
     progress("watch what was there", 1, 1)
     verdict = judged(facts, [one.id for one in plan.new], lost, adapter.held, adapter.budget)
-    aside = snapshots.begin()
-    try:
-        hash_ = student.write(aside)
-        keep_guards(guards, aside)
-        was = {} if parent is None else dict(parent.facts)
-        taught = (*(() if parent is None else parent.data), tuple(one.id for one in plan.new))
-        made = snapshots.finish(aside, Snapshot(
-            snapshots.next_id(hash_), None if parent is None else parent.id, snapshots.scope.to_dict(),
-            student.subject.name, student.fingerprint, adapter.kind, adapter.method, adapter.parameters(), taught,
-            hash_, verdict.accepted, verdict.reason, verdict.metrics, verdict.facts,
+    was = {} if parent is None else dict(parent.facts)
+    made = keep(
+        Snapshot(
+            "", None if parent is None else parent.id, snapshots.scope.to_dict(), student.subject.name,
+            student.fingerprint, adapter.kind, adapter.method, adapter.parameters(),
+            (*(() if parent is None else parent.data), tuple(one.id for one in plan.new)), "", verdict.accepted,
+            verdict.reason, verdict.metrics, verdict.facts,
             tuple(id_ for id_, held in was.items() if held and verdict.facts.get(id_) is False),
             (now or datetime.now(UTC)).isoformat(timespec="seconds"), round(time.perf_counter() - begun, 1), done.steps,
-            versions={name: version(name) for name in ("slowwave", "torch", "transformers", "peft")}, note=note,
-        ))  # fmt: skip
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
+            note=note,
+        ), student, snapshots, guards,
+    )  # fmt: skip
     if made.accepted:
         snapshots.activate(made.id)
     shutil.rmtree(snapshots.night, ignore_errors=True)
     notes = (f"a night that was killed went on from step {done.resumed} of {done.steps}",) if done.resumed else ()
     return Trained(plan, made, made.accepted, notes)
+
+
+def keep(
+    made: Snapshot, student: Student, snapshots: Snapshots, guards: Sequence[Method] = (), as_kind: str = ""
+) -> Snapshot:
+    """Write a snapshot, whole or not at all; id, hash, files and versions are filled in.
+
+    as_kind  of the files, where the student was trained as another
+    """
+    from slowwave.promote.weights.training import keep_guards
+
+    aside = snapshots.begin()
+    try:
+        hash_ = student.write(aside, as_kind)
+        keep_guards(guards, aside)
+        libraries = {name: version(name) for name in ("slowwave", "torch", "transformers", "peft")}
+        return snapshots.finish(aside, replace(made, id=snapshots.next_id(hash_), hash=hash_, versions=libraries))
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
 
 
 def load(
@@ -194,8 +212,3 @@ def lines_of(folder: str | Path, scope: Scope | None = None) -> Snapshots:
         some = "; ".join(str(line.scope) for line in found) or "none"
         raise NotFoundError(f"{place} holds the snapshots of {len(found)} scopes ({some}); name one with scope=")
     return found[0]
-
-
-def anew(data: Sequence[Engram]) -> Selection:
-    """A selection of everything that is to be taught again."""
-    return Selection(tuple(data), (), {})

@@ -95,14 +95,17 @@ class Student:
             side = 0 if name.endswith("lora_A.weight") else 1
             self._stack[name] = value if before is None else torch.cat([before, value], side)
 
-    def write(self, folder: Path) -> str:
-        """Keep what was trained in a folder; returns its hash."""
+    def write(self, folder: Path, as_kind: str = "") -> str:
+        """Keep what was trained in a folder; returns its hash.
+
+        as_kind  of the files, where it was trained as another: a stack of adapters as one
+        """
         from safetensors.torch import save_file
 
         found = {name: value.contiguous() for name, value in self.tensors().items()}
         if self.adapter.kind in ("lora", "stacked"):
             rank = next(v.shape[0] for n, v in found.items() if n.endswith("lora_A.weight"))
-            alpha = self.adapter.alpha if self.adapter.kind == "lora" else float(rank)
+            alpha = self.adapter.alpha if (as_kind or self.adapter.kind) == "lora" else float(rank)
             layers = sorted({n.rpartition(".lora_")[0] for n in found})
             self._config(rank, alpha, layers).save_pretrained(folder)
             save_file({f"base_model.model.{name}": value for name, value in found.items()}, folder / PEFT)
