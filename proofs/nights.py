@@ -148,7 +148,8 @@ def pretrained(place: str, work: Path, arms: list[str], seed: int) -> dict[str, 
     out = {}
     for arm in arms:
         given = {
-            **ARMS[arm], **TUNED[arm], "general": wikitext(work, "valid"), "guard": wikitext(work, "test"), "known": 200,
+            **ARMS[arm], **TUNED[arm], "general": wikitext(work, "valid"), "guard": wikitext(work, "test"),
+            "known": 200,
         }  # fmt: skip
         rows = live(model, tokenizer, facts(seed), arm, given, work / Path(place).stem,
                     lambda line, arm=arm: print(f"{arm}: {line}", flush=True))  # fmt: skip

@@ -22,7 +22,8 @@ from slowwave.promote.weights.lessons import Lesson
 from slowwave.weights.metrics import Perplexity
 
 Progress = Callable[[str, int, int], None]
-FOILS, NAMES = 7, 2
+FOILS, NAMES = 7, 2  # of a fact that was taught
+WRONG = 4  # wrong values of a statement that is watched
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,7 @@ def asked(
         grids = value_grids(subject, stated, wordings)
         for one, statement, texts, grid in zip(some, stated, wordings, grids, strict=True):
             plain, ties = grid[:, 0].mean(0), ties_of(grid).mean(0)
-            told = recognised(subject, replace(statement, text=texts[0], paraphrases=()))
+            told = recognised(subject, replace(statement, text=texts[0], foils=statement.foils[:3], paraphrases=()))
             out[one.id] = Asked(
                 bool(plain.argmax() == 0), bool(ties.argmax() == 0),
                 min((told[kind] for kind in ("values", "names") if kind in told), default=0.0),
@@ -121,10 +122,27 @@ class Protected:
         return out
 
 
+@torch.no_grad()
 def answered(subject: Subject, statements: Sequence[Statement]) -> list[bool]:
-    """Whether of value and wrong values the value is the likeliest after the statement's words."""
-    grids = value_grids(subject, [replace(one, names=()) for one in statements], [[one.text] for one in statements])
-    return [bool(grid[0, 0].argmax() == 0) for grid in grids]
+    """Whether after the statement's words the value begins more likely than any wrong value: by its first token, so
+    that each statement is run once. Wrong values that begin alike do not count.
+    """
+    heads, firsts = [], []
+    for one in statements:
+        head, ends = spans(subject, one.cut()[0], [one.value, *one.foils])
+        heads.append(head)
+        firsts.append([ends[0][0], *(end[0] for end in ends[1:] if end[0] != ends[0][0])])
+    out = [False] * len(heads)
+    order = sorted(range(len(heads)), key=lambda place: len(heads[place]))
+    for start in range(0, len(order), 32):
+        some = order[start : start + 32]
+        ids = torch.zeros((len(some), len(heads[some[-1]])), dtype=torch.int64)
+        for row, place in enumerate(some):
+            ids[row, : len(heads[place])] = torch.tensor(heads[place])
+        logits = subject.logits(ids)
+        for row, place in enumerate(some):
+            out[place] = bool(logits[row, len(heads[place]) - 1, firsts[place]].argmax() == 0)
+    return out
 
 
 def protected_of(
@@ -136,8 +154,10 @@ def protected_of(
     keep   further statements, as `read_statements` takes them; None for none
     name   of the model: its fingerprint
     """
-    every = furnish(common(), FOILS, 0, seed) if known else []
-    own = [] if keep is None else furnish(read_statements(keep), FOILS, 0, seed)
+    every = furnish(common(), WRONG, 0, seed) if known else []
+    drawn = np.random.default_rng(seed).permutation(len(every))[: 2 * known]  # no more than are needed are tried
+    every = [every[place] for place in sorted(drawn.tolist())]
+    own = [] if keep is None else furnish(read_statements(keep), WRONG, 0, seed)
     guard = hashlib.sha256(
         general.guard.numpy().tobytes() + repr([(one.text, one.foils) for one in (*every, *own)]).encode()
     ).hexdigest()

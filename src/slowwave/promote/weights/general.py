@@ -20,7 +20,7 @@ from slowwave.weights.objective import plain
 from slowwave.weights.vectors import still
 
 ROWS, LENGTH, TOP = 96, 32, 64  # sequences, tokens of each, continuations kept
-GUARDED = 64  # sequences on which perplexity is watched
+GUARDED = 48  # sequences on which perplexity is watched
 OPENERS = ("The", "In", "A", "It", "He", "She", "There", "When", "We", "This", "On", "I", "After", "For", "Many", "My")
 
 

@@ -141,7 +141,7 @@ def night(
             verdict.reason, verdict.metrics, verdict.facts,
             tuple(id_ for id_, held in was.items() if held and verdict.facts.get(id_) is False),
             (now or datetime.now(UTC)).isoformat(timespec="seconds"), round(time.perf_counter() - begun, 1), done.steps,
-            note=note,
+            note=note, marks={} if parent is None else parent.marks,
         ), student, snapshots, guards,
     )  # fmt: skip
     if made.accepted:

@@ -75,7 +75,8 @@ class Snapshot:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values."""
-        return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
+        plain = {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
+        return {**plain, "data": [list(night) for night in self.data]}
 
 
 def folder_of(database: str) -> Path | None:
