@@ -375,7 +375,8 @@ def erase(args: Args) -> Done:
         ids = getattr(args, "id", None) or None
         if not getattr(args, "yes", False):
             confirm(memory, scope, ids, chosen)
-        receipt = memory.erase(ids, **chosen, **scope)
+        with Bars() as bars:
+            receipt = memory.erase(ids, progress=bars, **chosen, **scope)
 
     def show(page: Page) -> None:
         page.line((f"erased {len(receipt.ids)} records for good", "bold"))

@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from slowwave.errors import InputError
+from slowwave.errors import InputError, SlowwaveError
 from slowwave.ops.arguments import Moment
 from slowwave.ops.provenance import descendants
 from slowwave.ops.replies import StoredReplies
@@ -148,8 +148,8 @@ def taken_out(
 ) -> tuple[str, ...]:
     """Take records out of the active snapshots that hold them, and delete every snapshot that does.
 
-    how      "dampen", before the records are erased, or "retrain"
-    returns  what was done, as sentences
+    how      "dampen", before the records are erased, or "retrain", after
+    returns  what was done, as sentences; a retraining that fails is told there, since the records are gone already
     """
     from slowwave.promote.weights.unlearning import dampened, retrain
 
@@ -159,19 +159,24 @@ def taken_out(
         for line, holders in holding(folder, ids):
             own = memory.store.view(line.scope)
             engrams = [one for one in own.select(Want()) if one.id not in ids and one.until is None]
-            if how == "dampen":
-                made = dampened(line, folder, engrams, gone, progress)
-                good = made is not None and made.accepted
-                reason = "" if made is None else made.reason
-            else:
-                done = retrain(line, folder, engrams, ids, progress)
-                made = None if done is None else done.snapshot
-                good, reason = done is None or done.active, "" if made is None else made.reason
+            made, failed = None, ""
+            try:
+                if how == "dampen":
+                    made = dampened(line, folder, engrams, gone, progress)
+                else:
+                    done = retrain(line, folder, engrams, ids, progress)
+                    made = None if done is None else done.snapshot
+            except SlowwaveError as error:
+                if how == "dampen":
+                    raise
+                failed = str(error)
             active = line.active
-            if good or active is None or active.id not in holders:
-                for id_ in holders:
-                    line.remove(id_)
-                said.append(f"{how}ed into {made.id if made else 'the bare model'}; {len(holders)} snapshots are gone")
-            else:
-                said.append(f"{how} was refused: {reason}; {', '.join(holders)} still hold what was erased")
+            if failed or (active is not None and active.id in holders):
+                reason = failed or ("nothing came of it" if made is None else made.reason)
+                said.append(f"{how}: refused: {reason}; {', '.join(holders)} hold it still")
+                continue
+            for id_ in holders:
+                line.remove(id_)
+            kept = "the bare model" if active is None else active.id
+            said.append(f"{how}: {kept} is in use; deleted what held it: {', '.join(holders)}")
     return tuple(said)
