@@ -109,7 +109,7 @@ def own_words(subject: Subject, many: int, length: int, seed: int) -> Tensor:
     ids = torch.tensor([starts[n % len(starts)] for n in range(many)])
     parts: list[Tensor] = []
     with still(subject.model):
-        for batch in ids.split(32):
+        for batch in torch.split(ids, 32):
             said, cache = batch, None
             while said.shape[1] < length:
                 out = subject.model(said[:, -1:] if cache is not None else said, past_key_values=cache, use_cache=True)
@@ -124,7 +124,7 @@ def own_words(subject: Subject, many: int, length: int, seed: int) -> Tensor:
 def _expected(model: Any, rows: Tensor) -> tuple[Tensor, Tensor]:
     chosen, scores = [], []
     with still(model):
-        for part in rows.split(16):
+        for part in torch.split(rows, 16):
             likely = torch.log_softmax(plain(model(part)), -1).topk(min(TOP, model.config.vocab_size - 1), -1)
             chosen.append(likely.indices)
             scores.append(likely.values)

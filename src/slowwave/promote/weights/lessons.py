@@ -150,7 +150,7 @@ def lessons(
         answers = llm.ask_all(prompts)
         for place, (one, answer) in enumerate(zip(made, answers, strict=True)):
             said = answer.value["items"] if answer.ok else []
-            good = []
+            good: list[str] = []
             for sentence in said:
                 words = " ".join(str(sentence).split()).rstrip(" .!")
                 if reason := _unfit(words, one):

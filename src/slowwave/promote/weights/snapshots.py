@@ -11,7 +11,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -200,7 +200,7 @@ class Snapshots:
         """The name of a snapshot to be."""
         return f"{max((number(one.id) for one in self.list()), default=0) + 1:04d}-{hash_[:8]}"
 
-    def mark(self, records: Mapping[str, str]) -> list[str]:
+    def mark(self, records: Mapping[str, str]) -> Sequence[str]:
         """Note what became of records since they were taught (record -> what); the snapshots that hold any of them."""
         touched = []
         for one in self.list():
