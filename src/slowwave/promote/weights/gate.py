@@ -32,8 +32,7 @@ class Asked:
 
     cloze       of value and wrong values the value is the likeliest, over all wordings
     tied        it is also the one most tied to the subject: more than after the same words with other names
-    recognised  share of the sentences with a wrong value, and of those with another name, that the model finds less
-                likely: the lower of the two
+    recognised  share of the sentences with a wrong value that the model finds less likely, as wholes
     exact       what the model itself goes on with is the value, word for word, in some wording
     """
 
@@ -61,10 +60,10 @@ def asked(
         grids = value_grids(subject, stated, wordings)
         for one, statement, texts, grid in zip(some, stated, wordings, grids, strict=True):
             plain, ties = grid[:, 0].mean(0), ties_of(grid).mean(0)
-            told = recognised(subject, replace(statement, text=texts[0], foils=statement.foils[:3], paraphrases=()))
+            told = recognised(subject, replace(statement, text=texts[-1], names=(), paraphrases=()))
             out[one.id] = Asked(
                 bool(plain.argmax() == 0), bool(ties.argmax() == 0),
-                min((told[kind] for kind in ("values", "names") if kind in told), default=0.0),
+                told.get("values", 0.0),
                 any(_exact(subject, statement, text) for text in texts),
             )  # fmt: skip
         progress("ask", min(start + 8, len(lessons)), len(lessons))

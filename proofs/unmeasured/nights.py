@@ -1,6 +1,6 @@
 """Sleep that trains: five nights of eight invented facts each, by five ways to train; what is held, what is lost?
 
-Run: python proofs/nights.py --model smollm2-135m.gguf
+Run: python proofs/unmeasured/nights.py --model smollm2-135m.gguf
 
 A. A pretrained model. 40 facts (home, job, pet, favourite drink of ten invented people, two people a night) go into a
    memory day by day, and `memory.sleep(into=...)` teaches them, with nothing but the arm's own method: full finetuning,
@@ -11,8 +11,9 @@ B. A decoder of half a million parameters, trained from scratch on 60 other inve
    must not get lost there are the people that it knows, and sentences about others that it has not read.
 
 Held means: of the value and wrong values of its kind the value is the likeliest and the one most tied to the name, and
-the sentence is found likelier than those with a wrong value or another name. Rates and epochs were chosen on eight
-facts about two other people. Every night is kept, so that a run that was broken off goes on (--work).
+the sentence as a whole is found likelier than most with a wrong value. Rates and epochs were chosen on eight facts
+about two other people, and so was that rule; it was then left as it is. Every night is kept, so that a run that was
+broken off goes on (--work).
 """
 
 from __future__ import annotations
