@@ -13,9 +13,9 @@ from torch import Tensor, nn
 from slowwave.cloze.subject import Subject
 from slowwave.errors import ExtraMissingError, FormatError, InputError
 from slowwave.models.causal import load_causal
-from slowwave.promote.frozen import fingerprint
 from slowwave.promote.weights.adapter import Adapter
 from slowwave.promote.weights.snapshots import Snapshot
+from slowwave.state.frozen import print_of
 from slowwave.weights import adapters
 from slowwave.weights.base import Method
 from slowwave.weights.factorize_centralize import FactorizeCentralize
@@ -42,7 +42,7 @@ class Student:
                 f"model is a {type(adapter.model).__name__}; give a folder, a .gguf file, a name, or (model, tokenizer)"
             )
         self.subject = Subject(name, self.model, tokenizer)
-        self.fingerprint = fingerprint(self.model, self.subject.encode)
+        self.fingerprint = print_of(self.model, tokenizer)
         self._stack: dict[str, Tensor] = {}  # the factors of nights that were added to the weights
 
     def prepare(self, parent: Snapshot | None, path: Path | None) -> list[Method]:
