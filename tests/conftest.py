@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
 
-from postgres_server import Server, running
+from postgres_server import Server, data_files, running
 from slowwave import Memory
 from ticking import Clock
 
@@ -37,8 +37,14 @@ def clock() -> Clock:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """A test marked `any_store` runs on each; its `path` is then a file, or the URL of a tenant of its own."""
-    if metafunc.definition.get_closest_marker("any_store"):
+    """A test marked `any_store` runs on each; its `path` is then a file, or the URL of a tenant of its own.
+
+    In a file whose tests are all marked, `file_alone("why")` leaves one out that is about the file itself; with
+    `any_store(alone=True)` the tenant lies in a database of its own.
+    """
+    item = metafunc.definition
+    everywhere = item.get_closest_marker("file_alone") is None and item.get_closest_marker("any_store") is not None
+    if everywhere and "store_kind" in metafunc.fixturenames:
         metafunc.parametrize("store_kind", ["sqlite", "postgres"], indirect=True)
 
 
@@ -49,9 +55,39 @@ def store_kind(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def path(tmp_path: Path, store_kind: str, request: pytest.FixtureRequest) -> Path | str:
-    if store_kind == "postgres":
-        return str(request.getfixturevalue("server").tenant())
-    return tmp_path / "memory.db"
+    if store_kind == "sqlite":
+        return tmp_path / "memory.db"
+    server: Server = request.getfixturevalue("server")
+    marker = request.node.get_closest_marker("any_store")
+    return server.alone() if marker is not None and marker.kwargs.get("alone") else server.tenant()
+
+
+@pytest.fixture
+def elsewhere(tmp_path: Path, store_kind: str, request: pytest.FixtureRequest) -> Callable[[str], Path | str]:
+    """Where another memory of the same kind of store may lie, by a name."""
+    if store_kind == "sqlite":
+        return lambda name: tmp_path / f"{name}.db"
+    return lambda name: str(request.getfixturevalue("server").tenant())
+
+
+@pytest.fixture
+def left(path: Path | str) -> Callable[[Iterable[str]], dict[str, list[str]]]:
+    """Looks for words in every byte where a memory lies, whatever their case: word -> the files that hold it.
+
+    These are the files of its folder, or those of its database; the store is not asked.
+    """
+
+    def look(words: Iterable[str]) -> dict[str, list[str]]:
+        files = data_files(path) if isinstance(path, str) else (f for f in path.parent.rglob("*") if f.is_file())
+        found: dict[str, list[str]] = {}
+        for file in files:
+            data = file.read_bytes().lower()
+            for word in words:
+                if word.lower().encode() in data:
+                    found.setdefault(word, []).append(file.name)
+        return found
+
+    return look
 
 
 @pytest.fixture

@@ -29,11 +29,11 @@ class Server:
         self.url = url
         self._numbers = itertools.count()
         self._made: list[str] = []
-        self._shared = ""
+        self._shared = self._lone = ""
 
     def database(self) -> str:
         """The URL of a new database that has the schema."""
-        if not self._made:
+        if TEMPLATE not in self._made:
             from slowwave.store.postgres import PostgresStore
 
             self._make(TEMPLATE, "template1")
@@ -47,6 +47,13 @@ class Server:
         if not self._shared:
             self._shared = self.database()
         return f"{self._shared}{'&' if '?' in self._shared else '?'}tenant=test-{next(self._numbers)}"
+
+    def alone(self) -> str:
+        """The URL of a database that one test has to itself until the next one asks: what is in it goes then."""
+        if self._lone:
+            self.discard(self._lone)
+        self._lone = self.database()
+        return self._lone
 
     def empty(self) -> str:
         """The URL of a new database with nothing in it."""
@@ -81,6 +88,23 @@ class Server:
                 connection.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
             connection.execute(f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY FILE_COPY")
         self._made.append(name)
+
+
+def data_files(url: str) -> list[Path]:
+    """The files of a database's tables and indexes, with what was in memory written to them; skips where a server
+    does not let them be read."""
+    import psycopg
+
+    with psycopg.connect(url.partition("tenant=")[0].rstrip("?&"), autocommit=True) as connection:
+        connection.execute("CHECKPOINT")
+        row = connection.execute(
+            "SELECT current_setting('data_directory'), oid FROM pg_database WHERE datname = current_database()"
+        ).fetchone()
+    assert row is not None
+    folder = Path(row[0], "base", str(row[1]))
+    if not os.access(folder, os.R_OK):
+        pytest.skip(f"{folder} of the server cannot be read from here")
+    return sorted(file for file in folder.iterdir() if file.is_file())
 
 
 @contextmanager

@@ -1,6 +1,6 @@
 """A process that watches a scope and says what it does, line by line: `python sleeper.py FILE JSON`.
 
-The JSON's keys: `stop_at` waits before that question until there is a file `go` beside FILE, having said so;
+The JSON's keys: `stop_at` waits before that question until there is the file that `go` names, having said so;
 `lease_seconds` shortens its leases; `stranger` makes it look like a process of another machine. It says each renewal
 of a lease, and ends when it is given a line.
 """
@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import slowwave.memory
+import slowwave.verbs.sleep
 from asking import Asking, echoing
 from slowwave import Memory
 from slowwave.store import leases
@@ -38,17 +38,17 @@ class Telling(Asking):
         return dream
 
 
-def main(path: str, stop_at: int = -1, lease_seconds: float = 60.0, stranger: bool = False) -> None:
+def main(path: str, go: str, stop_at: int = -1, lease_seconds: float = 60.0, stranger: bool = False) -> None:
     def between(n: int) -> None:
         time.sleep(0.001)
         if n == stop_at:
             say("waiting", n)
-            while not Path(path).with_name("go").exists():
+            while not Path(go).exists():
                 time.sleep(0.01)
 
     if stranger:
         leases.machine = lambda: ""
-    slowwave.memory.Holding = partial(Holding, seconds=lease_seconds)  # type: ignore[misc,assignment]
+    slowwave.verbs.sleep.Holding = partial(Holding, seconds=lease_seconds)  # type: ignore[misc,assignment]
     llm = echoing()
     with Memory(path, embedder="fake", llm=llm, system=Telling(between)) as memory:
         renew = memory.store.renew_lease

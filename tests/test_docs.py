@@ -179,7 +179,7 @@ def in_code(pages: list[Path]) -> set[str]:
 
 def test_every_verb_of_memory_and_every_parameter_is_told() -> None:
     told = in_code(WRITTEN)
-    verbs = {name for name in vars(Memory) if not name.startswith("_") and callable(getattr(Memory, name))}
+    verbs = {name for name in dir(Memory) if not name.startswith("_") and callable(getattr(Memory, name))}
     missing = {name for name in (*verbs, *SCOPE_FIELDS) if name not in told}
     for function in (Memory.__init__, *(getattr(Memory, verb) for verb in verbs)):
         given = set(inspect.signature(function).parameters) - {"self", "scope"}

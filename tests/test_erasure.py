@@ -16,18 +16,9 @@ CANARIES = [f"{place}canary{n}" for n, place in enumerate(PLACES.split())]
 (TEXT, SPEAKER, SESSION, ORIGIN, VALUE, KEY, REASON, UPDATED, FORGOTTEN, LINKED, UNTIL, UNDONE, DERIVED, USER, RUN,
  LONG) = CANARIES  # fmt: skip
 SCOPE = {"user_id": USER}
+Left = Callable[[list[str]], dict[str, list[str]]]
 
-
-def left(folder: Path, words: list[str]) -> dict[str, list[str]]:
-    """word -> the files of the folder whose bytes hold it, whatever its case."""
-    found: dict[str, list[str]] = {}
-    for file in folder.rglob("*"):
-        if file.is_file():
-            data = file.read_bytes().lower()
-            for word in words:
-                if word.lower().encode() in data:
-                    found.setdefault(word, []).append(file.name)
-    return found
+pytestmark = pytest.mark.any_store
 
 
 def plant(memory: Memory) -> list[str]:
@@ -51,11 +42,13 @@ def plant(memory: Memory) -> list[str]:
     return [*said.ids, *run.ids, *gone.ids]
 
 
+@pytest.mark.any_store(alone=True)
 @pytest.mark.parametrize("one_by_one", [False, True])
-def test_nothing_erased_is_in_any_byte(memory: Memory, path: Path, one_by_one: bool) -> None:
+def test_nothing_erased_is_in_any_byte(memory: Memory, left: Left, store_kind: str, one_by_one: bool) -> None:
     ids = plant(memory)
     memory.add("canary is a word of others too, and plain", user_id="ben")
-    assert set(left(path.parent, CANARIES)) >= set(CANARIES) - {DERIVED}, "the canaries are not planted"
+    unseen = {DERIVED, LONG} if store_kind == "postgres" else {DERIVED}  # PostgreSQL keeps a long text pressed
+    assert set(left(CANARIES)) >= set(CANARIES) - unseen, "the canaries are not planted"
     if one_by_one:
         for engram in memory.list(limit=None, retired=True, **SCOPE):
             try:
@@ -66,14 +59,14 @@ def test_nothing_erased_is_in_any_byte(memory: Memory, path: Path, one_by_one: b
         receipt = memory.erase(all=True, **SCOPE)
         assert receipt.clean, receipt
         assert set(ids) <= set(receipt.ids)
-    assert left(path.parent, [*CANARIES, *ids]) == {}
+    assert left([*CANARIES, *ids]) == {}
     assert [engram.text for engram in memory.list(user_id="ben")] == ["canary is a word of others too, and plain"]
     assert memory.list(retired=True, **SCOPE) == []
     assert [str(scope) for scope, _ in memory.scopes()] == ["user_id=ben"]
     assert memory.check() == []
 
 
-def test_another_scope_with_the_same_words_stays_and_the_receipt_is_clean(memory: Memory, path: Path) -> None:
+def test_another_scope_with_the_same_words_stays_and_the_receipt_is_clean(memory: Memory) -> None:
     for user in ("ana", "ben"):
         memory.add("The vocabulary of forgotten operations", speaker="Somebody", origin="sharedorigin", user_id=user)
         memory.sleep(user_id=user)
@@ -101,17 +94,21 @@ def test_one_of_two_sources_is_erased_and_the_other_is_slept_on_again(memory: Me
         assert [e.text for e in again] == [e.text for e in shared]
 
 
-def test_a_narrow_scope_erases_what_was_derived_above_it_and_the_receipt_knows(memory: Memory, path: Path) -> None:
+@pytest.mark.any_store(alone=True)
+def test_a_narrow_scope_erases_what_was_derived_above_it_and_the_receipt_knows(memory: Memory, left: Left) -> None:
     memory.add(f"I live in {DERIVED}", speaker="Ana", user_id="u", run_id="r")
     memory.sleep(user_id="u")
     derived = [e for e in memory.list(user_id="u") if e.sources]
     receipt = memory.erase(all=True, user_id="u", run_id="r")
     assert receipt.clean
     assert {e.id for e in derived} <= set(receipt.ids)
-    assert left(path.parent, [DERIVED]) == {}
+    assert left([DERIVED]) == {}
 
 
-def test_the_receipt_says_so_while_somebody_reads_the_old_pages(open_memory: Callable[..., Memory], path: Path) -> None:
+@pytest.mark.file_alone("a reader keeps pages of the file; PostgreSQL rewrites tables when no reader is left")
+def test_the_receipt_says_so_while_somebody_reads_the_old_pages(
+    open_memory: Callable[..., Memory], path: Path, left: Left
+) -> None:
     memory = open_memory(timeout_seconds=0.3)
     ids = memory.add(f"a secret {TEXT}", user_id="u").ids
     memory.add("plain", user_id="u")
@@ -127,7 +124,7 @@ def test_the_receipt_says_so_while_somebody_reads_the_old_pages(open_memory: Cal
     reader.close()
     again = open_memory()
     assert again.check() == []
-    assert left(path.parent, [TEXT, *ids]) == {}
+    assert left([TEXT, *ids]) == {}
 
 
 def test_a_receipt_cannot_be_edited_unseen(memory: Memory) -> None:
@@ -151,7 +148,7 @@ def test_nothing_is_chosen_by_leaving_everything_out(memory: Memory) -> None:
     assert len(memory.list(user_id="u")) == 1
 
 
-def test_a_subject_goes_with_all_that_mentions_it(memory: Memory, path: Path) -> None:
+def test_a_subject_goes_with_all_that_mentions_it(memory: Memory) -> None:
     memory.add("I like tea", speaker="Zacharias", user_id="u")
     memory.add("zacharias went home", speaker="Ana", user_id="u")
     memory.add("Zachariasson is another", speaker="Ana", user_id="u")
@@ -161,17 +158,19 @@ def test_a_subject_goes_with_all_that_mentions_it(memory: Memory, path: Path) ->
     assert receipt.clean
 
 
-def test_thousands_are_erased_in_one_pass(memory: Memory, path: Path) -> None:
+@pytest.mark.any_store(alone=True)
+def test_thousands_are_erased_in_one_pass(memory: Memory, left: Left) -> None:
     memory.add(
-        [f"secretive sentence number {n} about wonderful {n * 7919} vegetables" for n in range(3000)], user_id="u"
+        [f"secretive sentence number {n} about wonderful {n * 7919} vegetables" for n in range(1500)], user_id="u"
     )
     memory.add("plain", user_id="v")
     receipt = memory.erase(all=True, user_id="u")
     assert receipt.clean
-    assert receipt.needles > 9_000
-    assert left(path.parent, ["secretive", "vegetables"]) == {}
+    assert receipt.needles > 4_500
+    assert left(["secretive", "vegetables"]) == {}
 
 
+@pytest.mark.file_alone("a copy in the same folder; what lies beside a server's files is not slowwave's to read")
 def test_a_backup_beside_the_file_is_found_by_the_scan(memory: Memory, path: Path) -> None:
     ids = memory.add(f"a secret {TEXT}", user_id="u").ids
     (path.parent / "memory.db.bak").write_bytes(path.read_bytes() + path.with_name("memory.db-wal").read_bytes())

@@ -15,6 +15,8 @@ from ticking import Clock
 
 U = {"user_id": "u"}
 
+pytestmark = pytest.mark.any_store
+
 
 def texts(engrams: Any) -> list[str]:
     return [engram.text for engram in engrams]

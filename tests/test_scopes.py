@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,8 @@ TRICKS = [
 ]
 FIELDS = ["user_id", "run_id", "text", "speaker", "id"]
 
+pytestmark = pytest.mark.any_store
+
 
 def fill(memory: Memory) -> dict[str, str]:
     """Both scopes, alike but for the secret; the ids of what is theirs."""
@@ -47,10 +49,14 @@ def fill(memory: Memory) -> dict[str, str]:
     return {"id": first[0].id, "other": first[1].id, "op": first.op or "", "last": theirs[-1].id}
 
 
-@pytest.fixture(scope="module")
-def shared(tmp_path_factory: pytest.TempPathFactory) -> tuple[Memory, dict[str, str]]:
-    memory = Memory(tmp_path_factory.mktemp("scopes") / "memory.db", embedder="fake", durable=False)
-    return memory, fill(memory)
+@pytest.fixture(scope="module", params=["sqlite", "postgres"])
+def shared(
+    tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
+) -> Iterator[tuple[Memory, dict[str, str]]]:
+    postgres = request.param == "postgres"
+    path = request.getfixturevalue("server").tenant() if postgres else tmp_path_factory.mktemp("scopes") / "memory.db"
+    with Memory(path, embedder="fake", durable=False) as memory:
+        yield memory, fill(memory)
 
 
 def told(value: Any) -> str:

@@ -20,7 +20,7 @@ import pytest
 
 from slowwave import Memory
 
-pytestmark = pytest.mark.skipif(os.name != "posix", reason="signals and kill -9 of POSIX")
+pytestmark = [pytest.mark.skipif(os.name != "posix", reason="signals and kill -9 of POSIX"), pytest.mark.any_store]
 U: Any = {"user_id": "u"}
 SOON = 60.0
 HERE = Path(__file__).parent
@@ -101,9 +101,15 @@ def start() -> Iterator[Callable[..., Process]]:
 
 
 @pytest.fixture
-def sleeper(start: Callable[..., Process], path: Path) -> Callable[..., Process]:
-    """Starts `sleeper.py` on the file."""
-    return lambda **given: start(str(HERE / "sleeper.py"), str(path), json.dumps(given))
+def sleeper(start: Callable[..., Process], path: Path | str, go: Path) -> Callable[..., Process]:
+    """Starts `sleeper.py` on the store."""
+    return lambda **given: start(str(HERE / "sleeper.py"), str(path), json.dumps({"go": str(go), **given}))
+
+
+@pytest.fixture
+def go(tmp_path: Path) -> Path:
+    """Where a file lets a sleeper that waits go on."""
+    return tmp_path / "go"
 
 
 def finish(process: Process) -> None:
@@ -117,7 +123,7 @@ def facts(memory: Memory) -> list[str]:
     return sorted(engram.text for engram in memory.list(kinds=["fact"], limit=None, **U))
 
 
-def test_two_processes_never_sleep_at_once(sleeper: Callable[..., Process], path: Path) -> None:
+def test_two_processes_never_sleep_at_once(sleeper: Callable[..., Process], path: Path | str) -> None:
     with Memory(path, embedder="fake") as memory:
         memory.add([f"first {n}" for n in range(5)], **U)
         both = [sleeper(lease_seconds=1.0) for _ in range(2)]
@@ -151,7 +157,7 @@ def test_two_processes_never_sleep_at_once(sleeper: Callable[..., Process], path
 
 @pytest.mark.parametrize("stranger", [False, True], ids=["of this machine", "of another"])
 def test_a_killed_sleeper_is_taken_over_and_the_night_is_done_once(
-    sleeper: Callable[..., Process], path: Path, stranger: bool
+    sleeper: Callable[..., Process], path: Path | str, stranger: bool
 ) -> None:
     with Memory(path, embedder="fake") as memory:
         memory.add([f"thing {n}" for n in range(6)], **U)
@@ -175,7 +181,7 @@ def test_a_killed_sleeper_is_taken_over_and_the_night_is_done_once(
 
 
 def test_a_sleeper_that_stood_still_writes_nothing_over_who_took_over(
-    sleeper: Callable[..., Process], path: Path
+    sleeper: Callable[..., Process], path: Path | str, go: Path
 ) -> None:
     with Memory(path, embedder="fake") as memory:
         memory.add([f"thing {n}" for n in range(6)], **U)
@@ -185,7 +191,7 @@ def test_a_sleeper_that_stood_still_writes_nothing_over_who_took_over(
         stopped.running.send_signal(signal.SIGSTOP)
         other = sleeper()
         slept = other.until("slept")
-        path.with_name("go").touch()
+        go.touch()
         stopped.running.send_signal(signal.SIGCONT)
         trouble = stopped.until("trouble")
         assert trouble[2].startswith("ConflictError: ")
@@ -198,15 +204,15 @@ def test_a_sleeper_that_stood_still_writes_nothing_over_who_took_over(
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_the_command_watches_until_a_signal_and_ends_cleanly(
-    start: Callable[..., Process], path: Path, number: signal.Signals
+    start: Callable[..., Process], path: Path | str, number: signal.Signals
 ) -> None:
     env = {"SLOWWAVE_DB": str(path), "SLOWWAVE_EMBED_MODEL": "fake"}
     words = ("-m", "slowwave", "sleep", "--watch", "--idle-seconds", "0", "--user-id", "u")
-    people, machine = start(*words, **env), start(*words, "--json", **env)
-    for process in (people, machine):
-        assert process.running.stderr is not None
-        assert process.running.stderr.readline() == f"slowwave: watching user_id=u in {path}\n"
     with Memory(path, embedder="fake") as memory:
+        people, machine = start(*words, **env), start(*words, "--json", **env)
+        for process in (people, machine):
+            assert process.running.stderr is not None
+            assert process.running.stderr.readline() == f"slowwave: watching user_id=u in {memory.path}\n"
         for text in ("I live in Porto", "I live in Faro", "I live in Braga"):
             count = len(memory.log(verb="sleep", **U))
             memory.add(text, speaker="Ana", **U)

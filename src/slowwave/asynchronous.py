@@ -10,7 +10,7 @@ from typing import Any
 
 from slowwave.memory import Memory
 
-VERBS = tuple(name for name, value in vars(Memory).items() if callable(value) and not name.startswith("_"))
+VERBS = tuple(name for name in dir(Memory) if not name.startswith("_") and callable(getattr(Memory, name)))
 
 
 class AsyncMemory:

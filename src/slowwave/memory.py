@@ -9,10 +9,9 @@ from __future__ import annotations
 
 import builtins
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import UTC, datetime, tzinfo
+from datetime import datetime, tzinfo
 from functools import partial
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Unpack
 
 from slowwave.errors import InputError
@@ -21,7 +20,6 @@ from slowwave.models.base import Embedder
 from slowwave.models.chat import ChatModel
 from slowwave.models.llm import LLM
 from slowwave.ops import receipts
-from slowwave.ops.acting import acting_for
 from slowwave.ops.answering import Answered
 from slowwave.ops.arguments import (
     Moment,
@@ -39,26 +37,16 @@ from slowwave.ops.packing import Context, estimate_tokens
 from slowwave.ops.provenance import chosen_ids, one
 from slowwave.ops.uses import Uses
 from slowwave.records import (
-    Engram,
-    Hits,
-    Item,
-    Link,
-    Outcome,
-    Receipt,
-    Report,
-    Scope,
-    ScopeArgs,
-    scope_of,
-    utc_now,
-)
+    Engram, Hits, Item, Link, Outcome, Receipt, Report, Scope, ScopeArgs, scope_of, utc_now,
+)  # fmt: skip
 from slowwave.store import open_store
-from slowwave.store.base import Entry, Held, Operation, Store, View
+from slowwave.store.base import Entry, Held, Store
 from slowwave.store.clock import parse_moment
 from slowwave.store.filters import parse
-from slowwave.store.ids import new_id
 from slowwave.text import resolve_system
 from slowwave.text.base import TextSystem, no_progress
 from slowwave.verbs import journal, quarantine, read, sleep, upkeep, write
+from slowwave.verbs.opened import Opened
 from slowwave.watch import Slept, Watch, watch
 
 if TYPE_CHECKING:
@@ -69,10 +57,11 @@ if TYPE_CHECKING:
 Progress = Callable[[str, int, int], None]
 
 
-class Memory:
+class Memory(Opened):
     """A memory in one file. Every call names a scope; nothing outside it is seen or touched.
 
     path             the file; ":memory:" for a passing one; None takes `default_path()`
+    key              what opens a server, where the path is its address ("https://..."); see `slowwave.client`
     embedder         see `slowwave.models.SPEC_HELP`; None takes the encoder that comes with the install
     llm              the language model that sleep, and reading where it is told to, may ask; see
                      `slowwave.models.LLM_HELP`; None asks none
@@ -106,6 +95,7 @@ class Memory:
         self,
         path: str | Path | None = None,
         *,
+        key: str | None = None,
         embedder: str | Path | Embedder | None = None,
         llm: str | ChatModel | LLM | None = None,
         system: str | TextSystem = "default",
@@ -120,6 +110,8 @@ class Memory:
         ann_from: int | None = 200_000,
     ) -> None:
         self.path = path_of(path)
+        if key is not None:
+            raise InputError(f"a key opens a server, and {self.path!r:.80} is none; give its address, or leave key out")
         self.zone = zone_named(zone)
         self.half_life_days = positive("half_life_days", half_life_days, MAX_HALF_LIFE_DAYS)
         self.clock = clock
@@ -137,6 +129,7 @@ class Memory:
             cache_mb=cache_mb,
             ann_from=ann_from,
         )
+        self.path = self.store.path  # without a password
         self._uses = Uses(self.store)
         self._watches: builtins.list[Watch] = []
         self._key_values: dict[Any, KeyValues] = {}
@@ -362,6 +355,7 @@ class Memory:
         dry_run: bool = False,
         since: Moment = None,
         into: Adapter | str | Path | None = None,
+        leave: Sequence[str] | None = None,
         progress: Progress = no_progress,
         **scope: Unpack[ScopeArgs],
     ) -> Report:
@@ -370,6 +364,7 @@ class Memory:
         dry_run  propose only; the report is the same diff
         since    look again at everything recorded from that moment on, instead of since the last sleep
         into     then also teach a model what is worth keeping: an Adapter, or the TOML file of one
+        leave    keys of changes that are left out, as a dry run shows them; what stands on them is left out too
         raises   LeaseHeldError, naming who it is, if somebody sleeps on records of this scope already
 
         What a model has answered is kept until its sources are erased: a night that was killed pays for nothing twice.
@@ -377,8 +372,8 @@ class Memory:
         if into is not None:
             from slowwave.verbs import train
 
-            return train.trained(self, self._view(scope), into, dry_run, since, progress)
-        return (sleep.rehearsal if dry_run else sleep.night)(self, self._view(scope), since, progress)
+            return train.trained(self, self._view(scope), into, dry_run, since, progress, leave)
+        return (sleep.rehearsal if dry_run else sleep.night)(self, self._view(scope), since, progress, leave)
 
     def sleep_every(
         self,
@@ -413,13 +408,17 @@ class Memory:
     def undo(
         self,
         op: str | None = None,
+        *,
+        only: Sequence[str] | None = None,
         **scope: Unpack[ScopeArgs],
     ) -> Report:
         """Take back one operation, such as a whole night; None takes the last one. An undo can be undone.
 
+        only  ids of records, or VERB:ID for one change of several: these go, and what stands and falls with them
+
         ConflictError if a later operation changed the same records: undo that one first. All of it or nothing.
         """
-        return sleep.take_back(self, self._view(scope), op)
+        return sleep.take_back(self, self._view(scope), op, only)
 
     # -- forget and erase
 
@@ -467,7 +466,7 @@ class Memory:
         """
         own, rest = scope_and_filters(scope, filters)
         view = self.store.view(own)
-        ids = id if id is None or isinstance(id, str) else builtins.list(id)
+        ids = builtins.list(id) if isinstance(id, Iterable) and not isinstance(id, str) else id
         held = quarantine.doomed(view, [ids] if isinstance(ids, str) else ids, subject, all)
         left = [one for one in ids if one not in held] if isinstance(ids, builtins.list) else ids
         chosen: Sequence[str] = []
@@ -596,44 +595,5 @@ class Memory:
         """What is wrong with the file; empty if nothing is."""
         return self.store.check()
 
-    def close(self) -> None:
-        """End what sleeps in the background, write the noted uses and let the file go."""
-        try:
-            while self._watches:
-                self._watches.pop().stop()
-        finally:
-            self._uses.flush()
-            self.store.close()
-            if self._llm_is_own and self.llm is not None:
-                self.llm.close()
-
-    def __enter__(self) -> Memory:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    # -- the parts
-
-    def _view(self, scope: ScopeArgs) -> View:
-        return self.store.view(scope_of(scope))
-
-    def _now(self) -> datetime:
-        now = self.clock()
-        if now.tzinfo is None:
-            raise InputError(f"the clock gave {now}, without a zone; give a clock of aware times")
-        return now.astimezone(UTC)
-
-    def _operation(self, verb: str, scope: Scope, now: datetime, params: Mapping[str, Any], **more: Any) -> Operation:
-        params = {**params, **acting_for()}
-        return Operation(new_id(), verb, scope, now, system=self.system.name, params=params, **more)
-
     def _hold(self, scope: Scope, items: Sequence[Item], reasons: Sequence[str]) -> Sequence[Outcome]:
         return quarantine.hold(self, scope, items, reasons)
-
-    def _check_model(self) -> None:
-        if not self._model_checked:
-            self.store.set_model(self.embedder.name, self.embedder.dim)
-            self._model_checked = True

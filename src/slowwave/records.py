@@ -224,6 +224,7 @@ class Change:
     guard     the values of `fields` that the proposer saw; where the store finds others, the change is set aside
     reason    a sentence for the diff
     sources   the engrams that the reason rests on; never empty for a derived change
+    key       names it within a proposal, alike each time that it is proposed: what `sleep(leave=...)` takes
     """
 
     verb: str
@@ -235,6 +236,7 @@ class Change:
     unlinks: tuple[Link, ...] = ()
     guard: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
     sources: tuple[str, ...] = ()
+    key: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values."""
@@ -247,6 +249,7 @@ class Change:
             "fields": {k: v.isoformat() if isinstance(v, datetime) else v for k, v in self.fields.items()},
             "links": [[link.source, link.relation, link.target, link.weight] for link in self.links],
             "sources": list(self.sources),
+            **({"key": self.key} if self.key else {}),
         }
 
 

@@ -20,7 +20,7 @@ def test_quick_run(name, tmp_path, monkeypatch, request):
         pytest.skip(f"no data set {', '.join(missing)} in {data_root()}; set SLOWWAVE_DATA")
     monkeypatch.setenv("SLOWWAVE_CACHE", str(tmp_path / "cache"))
     out = tmp_path / "results" / "r.json"
-    given = {"database": request.getfixturevalue("server").tenant()} if name == "scale" else {}
+    given = {"database": request.getfixturevalue("server").tenant()} if name in ("scale", "hnsw") else {}
     bench = kind(quick=True, out=out, **given)
     seen = []
     result = bench.run(lambda stage, done, total: seen.append((stage, done, total)))

@@ -184,6 +184,35 @@ def test_errors_say_what_to_do_and_never_the_password(url: str) -> None:
         Memory(url, embedder="fake")
 
 
+def test_the_environment_may_name_a_server_and_its_password_is_shown_nowhere(
+    url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SLOWWAVE_DB", of(url, "named").replace("postgres:@", "postgres:hunter2@"))
+    with Memory(embedder="fake") as memory:
+        memory.add("I live in Porto", user_id="ana")
+        assert "tenant=named" in memory.path
+        assert "hunter2" not in f"{memory.path} {memory.stats(user_id='ana')}"
+    assert not list(tmp_path.iterdir()), "no file of that name was made"
+    with Memory(of(url, "named"), embedder="fake") as again:
+        assert len(again.list(user_id="ana")) == 1
+    with pytest.raises(InputError, match="lost a slash"):
+        Memory(Path(url), embedder="fake")
+
+
+def test_what_the_planner_samples_holds_no_text(url: str, opened: Callable[..., Memory]) -> None:
+    memory = opened()
+    memory.add([f"zanzibarcanary {n % 3} said" for n in range(200)], speaker="Canaryspeaker", user_id="ana")
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute("ANALYZE")
+        kept = connection.execute(
+            "SELECT a.attname, s::text FROM pg_statistic s JOIN pg_class c ON c.oid = s.starelid JOIN pg_attribute a "
+            "ON a.attrelid = s.starelid AND a.attnum = s.staattnum WHERE c.relnamespace = 'slowwave'::regnamespace"
+        ).fetchall()
+    assert {"user_id", "kind"} <= {name for name, _ in kept}, "names and kinds are sampled, for the planner"
+    assert not [name for name, sample in kept if "canary" in sample.lower()]
+
+
 def test_two_processes_may_make_the_schema_at_once(server: Server) -> None:
     url, errors = server.empty(), list[BaseException]()
 

@@ -32,6 +32,7 @@ _PLACES = {
     "serve": "slowwave.bench.serve:Serve",
     "speed": "slowwave.bench.speed:Speed",
     "scale": "slowwave.bench.scale:Scale",
+    "hnsw": "slowwave.bench.hnsw:Hnsw",
 }
 
 

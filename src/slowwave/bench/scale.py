@@ -106,7 +106,7 @@ class Scale(Benchmark):
             if memory.scopes():
                 raise InputError(f"{memory.path} holds records already; give an empty database, or another ?tenant=")
             server = version_of(memory)
-            load = Load(memory, 200 if self.quick else POOL, rng)
+            load = Load(memory, *made_up(200 if self.quick else POOL, memory.embedder.dim, rng))
             done = 0
             for stop in stops:
                 seconds = load.fill(done, stop, records, progress)
@@ -240,10 +240,20 @@ def needs(stops: Result, records: int) -> Result:
     return out
 
 
+def made_up(pool: int, dim: int, rng: Any) -> tuple[list[str], Vectors]:
+    """Texts of twelve words by Zipf's law, and random unit rows."""
+    ranks = np.arange(1, 30_001)
+    weights = (1 / ranks) / (1 / ranks).sum()
+    words = rng.choice(len(ranks), size=(pool, 12), p=weights)
+    texts = [" ".join(f"w{word:x}q" for word in row) + f" p{place:x}" for place, row in enumerate(words)]
+    vectors = rng.standard_normal((pool, dim)).astype(np.float32)
+    return texts, vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+
+
 class Load:
     """Fills the tables in bulk, past the checks of `add`: for measuring alone."""
 
-    def __init__(self, memory: Memory, pool: int, rng: Any) -> None:
+    def __init__(self, memory: Memory, texts: Sequence[str], vectors: Vectors) -> None:
         from slowwave.store.postgres import PostgresStore
         from slowwave.store.vectors import encode
         from slowwave.store.words import packed
@@ -254,15 +264,10 @@ class Load:
         store.set_model(memory.embedder.name, memory.embedder.dim)
         model = store.model()
         assert model is not None
-        ranks = np.arange(1, 30_001)
-        weights = (1 / ranks) / (1 / ranks).sum()
-        words = rng.choice(len(ranks), size=(pool, 12), p=weights)
-        self.texts = [" ".join(f"w{word:x}q" for word in row) + f" p{place:x}" for place, row in enumerate(words)]
-        vectors = rng.standard_normal((pool, memory.embedder.dim)).astype(np.float32)
-        vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+        self.texts = list(texts)
         self._model = model.n
-        self._pool = pool
-        self._rows = list(zip(range(pool), self.texts, map(packed, self.texts), encode(vectors, "int8"), strict=True))
+        self._pool = len(texts)
+        self._rows = list(zip(range(len(texts)), texts, map(packed, texts), encode(vectors, "int8"), strict=True))
 
     def fill(self, start: int, stop: int, records: int, progress: Progress) -> float:
         """Add the scopes from `start` to `stop`; returns the seconds it took."""

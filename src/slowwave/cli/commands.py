@@ -86,7 +86,7 @@ def takes(method: str = "", *arguments: tuple[str, Any], also: str = "", **words
             options(parser, getattr(Memory, also), skip=skip)
         common(parser)
         group = parser.add_argument_group("how it is opened")
-        options(group, Memory, skip=("path", "clock"), words={"embedder": SPEC_HELP, "llm": LLM_HELP})
+        options(group, Memory, skip=("path", "clock", "key"), words={"embedder": SPEC_HELP, "llm": LLM_HELP})
 
     return fill
 
@@ -98,11 +98,12 @@ def opened(args: Args, create: bool = False) -> Iterator[Memory]:
     from slowwave.ops.arguments import default_path
     from slowwave.store import is_url
 
-    named = str(getattr(args, "db", None) or default_path())
+    named = getattr(args, "db", None) or default_path()
     path = named if is_url(named) else Path(named).expanduser()
     if not create and isinstance(path, Path) and not path.exists():
         raise NotFoundError(f"there is no memory at {path}; put something in with slowwave add, or name it with --db")
-    chosen = {name: value for name, value in given(args, Memory).items() if name != "path"}  # of import and export
+    own = ("path", "key")  # of import and export, of keys: the command's own
+    chosen = {name: value for name, value in given(args, Memory).items() if name not in own}
     with Memory(path, **chosen) as memory:
         yield memory
 

@@ -50,7 +50,7 @@ def one_night(args: Args) -> None:
 
 def watched(args: Args) -> Done:
     """Nights until a signal ends it; each is told when it was slept, as a line or as one line of JSON."""
-    for name in ("dry_run", "since", "into"):
+    for name in ("dry_run", "since", "into", "leave"):
         if getattr(args, name, None):
             raise UsageError(f"slowwave sleep: --{name.replace('_', '-')} is for one night; leave --watch out")
     as_json, page = bool(getattr(args, "json", False)), Page()

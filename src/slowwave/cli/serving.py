@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import ipaddress
 import os
+import sys
 from typing import Any
 
 from slowwave.cli.arguments import Parser, UsageError, common, given, options, scope_args
@@ -12,6 +13,8 @@ from slowwave.cli.commands import Args, Done, command, opened, takes
 from slowwave.cli.page import Page, day
 from slowwave.errors import AccessError, ExtraMissingError
 from slowwave.records import SCOPE_FIELDS
+
+SWITCH_SECONDS = 0.001  # after which a thread lets others run: what answers must not stand behind those that compute
 
 
 def need_server() -> None:
@@ -75,13 +78,12 @@ def serve(args: Args) -> Done:
             proxy_headers=False, timeout_graceful_shutdown=30,
         )  # fmt: skip
         server = _Told(config, f"serving {memory.path}")
+        sys.setswitchinterval(SWITCH_SECONDS)
         server.run()
     return Done({}, lambda page: None, told=True)
 
 
 def _Told(config: Any, what: str) -> Any:
-    import sys
-
     import uvicorn
 
     class Server(uvicorn.Server):
@@ -127,7 +129,7 @@ def fill_keys(parser: Parser) -> None:
         group.add_argument(
             "--" + name.replace("_", "-"), type=int, metavar="N", help=f"at most so many {name.replace('_', ' ')}"
         )
-    options(parser.add_argument_group("how it is opened"), _opening(), skip=("path", "clock"))
+    options(parser.add_argument_group("how it is opened"), _opening(), skip=("path", "clock", "key"))
 
 
 def _opening() -> Any:
@@ -267,7 +269,6 @@ def mcp(args: Args) -> Done:
 def _installed(args: argparse.Namespace) -> Done:
     """What to put where; nothing is written."""
     import shutil
-    import sys
 
     from slowwave.ops.arguments import default_path
     from slowwave.serve.clients import CLIENTS, client_named, configuration
@@ -276,7 +277,7 @@ def _installed(args: argparse.Namespace) -> Done:
     chosen = [client_named(args.client)] if getattr(args, "client", None) else CLIENTS
     program = shutil.which("slowwave")
     words = [program] if program else [sys.executable, "-m", "slowwave"]
-    named = str(getattr(args, "db", None) or default_path())
+    named = getattr(args, "db", None) or default_path()
     words += ["mcp", "--db", named if is_url(named) else os.path.abspath(os.path.expanduser(named))]
     url = getattr(args, "url", "")
     for name, value in ({} if url else scope_args(args)).items():

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import json
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -12,8 +11,8 @@ from typing import Any
 
 from slowwave.client import asks
 from slowwave.client.asks import Ask
-from slowwave.client.wire import TRANSIENT, Wire, error_of, named, unreachable
-from slowwave.errors import ExtraMissingError, InputError, ServerError, SlowwaveError
+from slowwave.client.wire import Tries, Wire, arriving, check, counted, ended, json_of, passing, unreachable
+from slowwave.errors import ExtraMissingError, SlowwaveError
 from slowwave.memory import Memory
 
 try:
@@ -82,18 +81,13 @@ class RemoteMemory(Memory):
     def _ask(self, ask: Ask) -> Any:
         if ask.events is not None:
             return self._watched(ask)
-        request = self.wire.request(ask)
-        attempt = 0
+        tries = Tries(self.wire, ask)
         while True:
             try:
-                return self._send(ask, request)
+                return self._send(ask, tries.request)
             except SlowwaveError as error:
-                again = getattr(error, "transient", False)
-                pause = self.wire.pause(attempt, error) if again else None
-                if pause is None:
-                    raise
-                time.sleep(pause)
-                attempt += 1
+                pause = tries.pause(error)
+            time.sleep(pause)
 
     def _send(self, ask: Ask, request: dict[str, Any]) -> Any:
         if ask.slow:
@@ -112,20 +106,14 @@ class RemoteMemory(Memory):
         return ask.read(json_of(answer.content))
 
     def _fetch(self, request: dict[str, Any], to: Path) -> int:
-        """Write the answer beside a file, then in its place; returns how many records it holds."""
-        part = to.with_name(f".{to.name}.part")
-        try:
-            with self._http.stream(**request) as answer:
-                if answer.status_code >= 400:
-                    check(answer.status_code, answer.read(), answer.headers)
-                with part.open("wb") as out:
-                    for piece in answer.iter_bytes():
-                        out.write(piece)
-            count = counted(part)
-            part.replace(to)
-            return count
-        finally:
-            part.unlink(missing_ok=True)
+        """Write the answer into a file; returns how many records it holds."""
+        with arriving(to) as part, self._http.stream(**request) as answer:
+            if answer.status_code >= 400:
+                check(answer.status_code, answer.read(), answer.headers)
+            with part.open("wb") as out:
+                for piece in answer.iter_bytes():
+                    out.write(piece)
+            return counted(part)
 
     def _watched(self, ask: Ask) -> Any:
         last: dict[str, Any] = {}
@@ -136,73 +124,21 @@ class RemoteMemory(Memory):
 
     def _states(self, ask: Ask) -> Iterator[dict[str, Any]]:
         """The states of a job; where the stream breaks off, it is taken up again."""
-        request = self.wire.request(ask)
-        attempt, id_ = 0, ""
+        tries = Tries(self.wire, ask)
         while True:
+            problem: Exception | None = None
             try:
-                with self._http.stream(**{**request, "timeout": httpx.Timeout(None, connect=10.0)}) as answer:
+                with self._http.stream(**{**tries.request, "timeout": httpx.Timeout(None, connect=10.0)}) as answer:
                     if answer.status_code >= 400:
                         check(answer.status_code, answer.read(), answer.headers)
                     for line in answer.iter_lines():
-                        if line.startswith("data:"):
-                            job = json.loads(line[5:])
-                            id_, attempt = job["id"], 0
+                        if job := tries.heard(line):
                             yield job
-                            if job["state"] in ("done", "failed", "cancelled"):
+                            if tries.over:
                                 return
-                problem: Exception = ServerError(f"{self.wire.url} broke off in the middle of a night")
             except httpx.TransportError as broken:
                 problem = broken
-            pause = self.wire.pause(attempt, unreachable(self.wire, problem))
-            if pause is None:
-                raise unreachable(self.wire, problem)
-            time.sleep(pause)
-            attempt += 1
-            if id_:
-                request = self.wire.request(Ask("GET", f"/jobs/{id_}/events", ask.read, safe=True))
-
-
-def passing(error: SlowwaveError) -> SlowwaveError:
-    """Mark an error as one that may be gone at the next try."""
-    error.transient = True  # type: ignore[attr-defined]
-    return error
-
-
-def check(status: int, body: bytes, headers: Any) -> None:
-    """Raise the error that an answer tells of."""
-    if status >= 400:
-        error = error_of(status, body, headers)
-        raise passing(error) if status in TRANSIENT else error
-    if status >= 300:
-        raise ServerError(f"the server answered {status}, as if it had moved to {headers.get('location', '?')}")
-
-
-def json_of(body: bytes) -> Any:
-    """An answer's JSON; ServerError if it is none, such as the page of a proxy."""
-    try:
-        return json.loads(body)
-    except ValueError as error:
-        raise ServerError(f"what answered is no slowwave: {body[:80]!r}; see the address") from error
-
-
-def ended(job: dict[str, Any], ask: Ask) -> Any:
-    """The result of a job, or its error."""
-    if job.get("state") == "failed":
-        raise named(job["error"]["type"], job["error"]["message"])
-    if job.get("state") != "done":
-        raise InputError(f"the night was {job.get('state', 'lost')} on the server; nothing of it was written")
-    return ask.read(job["result"])
-
-
-def counted(path: Path) -> int:
-    """Records in an export, by its closing line; ServerError if that is missing: the answer was cut off."""
-    with path.open("rb") as file:
-        file.seek(max(0, path.stat().st_size - 4096))
-        last = file.read().rstrip().rsplit(b"\n", 1)[-1]
-    end = json_of(last)
-    if not isinstance(end, dict) or end.get("type") != "end":
-        raise ServerError("the export was cut off; ask for it again")
-    return int(end["counts"].get("engram", 0))
+            time.sleep(tries.broken(problem))
 
 
 def _verb(name: str) -> Callable[..., Any]:

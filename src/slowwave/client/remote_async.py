@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import functools
-import json
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
@@ -16,9 +15,8 @@ import httpx2 as httpx
 from slowwave.asynchronous import AsyncMemory
 from slowwave.client import asks
 from slowwave.client.asks import Ask
-from slowwave.client.remote import check, counted, ended, json_of, passing
-from slowwave.client.wire import Wire, unreachable
-from slowwave.errors import ServerError, SlowwaveError
+from slowwave.client.wire import Tries, Wire, arriving, check, counted, ended, json_of, passing, unreachable
+from slowwave.errors import SlowwaveError
 from slowwave.memory import Memory
 
 
@@ -80,18 +78,13 @@ class AsyncRemoteMemory(AsyncMemory):
                 if last["state"] == "running":
                     ask.events(last["stage"], last["done"], last["total"])
             return ended(last, ask)
-        request = self.wire.request(ask)
-        attempt = 0
+        tries = Tries(self.wire, ask)
         while True:
             try:
-                return await self._send(ask, request)
+                return await self._send(ask, tries.request)
             except SlowwaveError as error:
-                again = getattr(error, "transient", False)
-                pause = self.wire.pause(attempt, error) if again else None
-                if pause is None:
-                    raise
-                await asyncio.sleep(pause)
-                attempt += 1
+                pause = tries.pause(error)
+            await asyncio.sleep(pause)
 
     async def _send(self, ask: Ask, request: dict[str, Any]) -> Any:
         if ask.slow:
@@ -110,45 +103,32 @@ class AsyncRemoteMemory(AsyncMemory):
         return ask.read(json_of(answer.content))
 
     async def _fetch(self, request: dict[str, Any], to: Path) -> int:
-        part = to.with_name(f".{to.name}.part")
-        try:
+        with arriving(to) as part:
             async with self._http.stream(**request) as answer:
                 if answer.status_code >= 400:
                     check(answer.status_code, await answer.aread(), answer.headers)
                 with part.open("wb") as out:
                     async for piece in answer.aiter_bytes():
                         out.write(piece)
-            count = counted(part)
-            part.replace(to)
-            return count
-        finally:
-            part.unlink(missing_ok=True)
+            return counted(part)
 
     async def _states(self, ask: Ask) -> AsyncIterator[dict[str, Any]]:
-        request = self.wire.request(ask)
-        attempt, id_ = 0, ""
+        tries = Tries(self.wire, ask)
         while True:
+            problem: Exception | None = None
             try:
-                async with self._http.stream(**{**request, "timeout": httpx.Timeout(None, connect=10.0)}) as answer:
+                request = {**tries.request, "timeout": httpx.Timeout(None, connect=10.0)}
+                async with self._http.stream(**request) as answer:
                     if answer.status_code >= 400:
                         check(answer.status_code, await answer.aread(), answer.headers)
                     async for line in answer.aiter_lines():
-                        if line.startswith("data:"):
-                            job = json.loads(line[5:])
-                            id_, attempt = job["id"], 0
+                        if job := tries.heard(line):
                             yield job
-                            if job["state"] in ("done", "failed", "cancelled"):
+                            if tries.over:
                                 return
-                problem: Exception = ServerError(f"{self.wire.url} broke off in the middle of a night")
             except httpx.TransportError as broken:
                 problem = broken
-            pause = self.wire.pause(attempt, unreachable(self.wire, problem))
-            if pause is None:
-                raise unreachable(self.wire, problem)
-            await asyncio.sleep(pause)
-            attempt += 1
-            if id_:
-                request = self.wire.request(Ask("GET", f"/jobs/{id_}/events", ask.read, safe=True))
+            await asyncio.sleep(tries.broken(problem))
 
 
 def _verb(name: str) -> Callable[..., Any]:

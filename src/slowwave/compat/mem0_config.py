@@ -9,6 +9,7 @@ from typing import Any
 
 from slowwave.errors import InputError
 from slowwave.ops.arguments import default_path
+from slowwave.store import is_url
 
 DATABASES = (".db", ".sqlite", ".sqlite3")
 SERVERS = ("host", "url", "port", "connection_string")  # of a vector store
@@ -76,7 +77,8 @@ def _vector_store(given: Mapping[str, Any], out: Settings) -> None:
         place = Path(str(path)).expanduser()
         out.path = place if place.suffix in DATABASES else place / f"{collection.replace('/', '_')}.db"
     elif collection != "mem0":
-        out.path = default_path().with_name(f"{collection.replace('/', '_')}.db")
+        home = default_path()
+        out.path = home if is_url(home) else Path(home).with_name(f"{collection.replace('/', '_')}.db")
     if any(config.get(name) is not None for name in SERVERS):
         out.notes.append(f"vector_store: no server is asked; memories are kept in {out.path}")
     out.notes += [f"vector_store.config.{name}: ignored" for name in config if name not in SERVERS]

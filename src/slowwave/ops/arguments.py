@@ -12,26 +12,30 @@ from typing import Any
 from slowwave.errors import InputError, ScopeError
 from slowwave.ops.intake import check_text
 from slowwave.records import KINDS, SCOPE_FIELDS, Scope, ScopeArgs, scope_of
+from slowwave.store import is_url
 from slowwave.store.base import Want
 from slowwave.store.clock import parse_moment
 from slowwave.store.filters import parse
 
+SCHEMES = ("postgresql:", "postgres:", "http:", "https:")
 Moment = datetime | str | float | None
 
 
-def default_path() -> Path:
+def default_path() -> str:
     """SLOWWAVE_DB, else memory.db under SLOWWAVE_HOME, else ~/.slowwave/memory.db."""
     if given := os.environ.get("SLOWWAVE_DB"):
-        return Path(given).expanduser()
-    return Path(os.environ.get("SLOWWAVE_HOME") or "~/.slowwave").expanduser() / "memory.db"
+        return given if is_url(given) else str(Path(given).expanduser())
+    return str(Path(os.environ.get("SLOWWAVE_HOME") or "~/.slowwave").expanduser() / "memory.db")
 
 
 def path_of(path: str | Path | None) -> str:
     """The path of a memory as text; None is `default_path()`."""
     if path is None:
-        return str(default_path())
+        return default_path()
     if not isinstance(path, (str, Path)) or not str(path).strip() or "\0" in str(path):
         raise InputError(f'path is {path!r:.80}; give the path of a file, or ":memory:"')
+    if isinstance(path, Path) and path.parts[0] in SCHEMES:
+        raise InputError(f"path is {path!r:.80}, which has lost a slash of its address; give the address as text")
     return str(path)
 
 

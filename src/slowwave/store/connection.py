@@ -155,6 +155,12 @@ class SqliteConnections(Connections):
                 raise
 
     @contextmanager
+    def turn(self) -> Iterator[None]:
+        """Until the end this process's other threads begin no transaction; this one may."""
+        with self._write_lock:
+            yield
+
+    @contextmanager
     def note(self) -> Iterator[sqlite3.Connection]:
         """A transaction of what may be lost in a power cut: it survives a kill, and does not wait for the disk."""
         with self._write_lock, self.translated():

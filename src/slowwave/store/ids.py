@@ -16,6 +16,7 @@ from slowwave.store import forks
 
 ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 LENGTH = 26
+_PAIRS = tuple(one + other for one in ALPHABET for other in ALPHABET)  # ten bits -> two characters
 _lock = forks.guard(threading.Lock())
 _last = 0
 
@@ -28,7 +29,7 @@ def new_id() -> str:
         if value >> 80 <= _last >> 80:
             value = _last + 1 + int.from_bytes(os.urandom(4))
         _last = value
-    return "".join(ALPHABET[value >> shift & 31] for shift in range(125, -1, -5))
+    return "".join([_PAIRS[value >> shift & 1023] for shift in range(120, -1, -10)])
 
 
 def _after_fork() -> None:

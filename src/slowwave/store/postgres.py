@@ -202,13 +202,22 @@ class PostgresStore(SqlStore):
         raise AssertionError("every try returns or raises")
 
     def touch(self, uses: Mapping[str, tuple[datetime, float, datetime | None]]) -> None:
-        # Each by itself, so that no two locks are held at once: a sleep takes them in an order of its own.
-        for id_, (moment, half_life_days, due) in uses.items():
-            with self.connections.jotting() as session:
-                session.execute(
-                    "UPDATE engrams SET used = ?, strength = 1.0, half_life_days = ?, due = ? WHERE id = ?",
-                    (to_micros(moment), half_life_days, None if due is None else to_micros(due), id_),
-                )
+        # What somebody else holds is passed over, so that this waits for nobody, and nobody for what waits.
+        rows = [
+            (id_, to_micros(moment), half_life_days, None if due is None else to_micros(due))
+            for id_, (moment, half_life_days, due) in uses.items()
+        ]
+        if not rows:
+            return
+        with self.connections.jotting() as session:
+            session.execute(
+                "WITH v AS (SELECT * FROM unnest(?::text[], ?::bigint[], ?::float8[], ?::bigint[]) "
+                "v (id, used, half_life_days, due)), free AS (SELECT e.n, e.id FROM engrams e "
+                "WHERE e.id IN (SELECT v.id FROM v) FOR UPDATE SKIP LOCKED) "
+                "UPDATE engrams e SET used = v.used, strength = 1.0, half_life_days = v.half_life_days, due = v.due "
+                "FROM v JOIN free ON free.id = v.id WHERE e.n = free.n",
+                [list(column) for column in zip(*rows, strict=True)],
+            )
 
     def index_words(self, session: Session, records: Sequence[tuple[Scope, int, int, str]], anew: bool = False) -> None:
         session.executemany(

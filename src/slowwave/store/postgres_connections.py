@@ -346,6 +346,8 @@ class PostgresConnections(Connections):
                 )
             if found < VERSION:
                 self._migrate(connection)
+            elif self._role and not self.readonly and not self._granted(connection):
+                self.grant(connection)  # the database came from a dump, and roles are of the cluster
             row = connection.execute("SELECT sw_tenant(%s, %s)", (self.tenant, not self.readonly)).fetchone()
             if row is None or row[0] is None:
                 raise StoreError(f"{self.path} has no tenant {self.tenant!r}; open it without readonly=True to make it")
@@ -377,6 +379,13 @@ class PostgresConnections(Connections):
             ).fetchall()
             connection.execute(walls([name for (name,) in bare]))
             self.grant(connection)
+
+    def _granted(self, connection: psycopg.Connection[Any]) -> bool:
+        row = connection.execute(
+            "SELECT EXISTS (SELECT 1 FROM pg_roles WHERE rolname = %s AND has_schema_privilege(oid, %s, 'USAGE'))",
+            (ROLE, SCHEMA),
+        ).fetchone()
+        return bool(row and row[0])
 
     def grant(self, connection: psycopg.Connection[Any]) -> None:
         """The role that may read and write, behind row-level security, where this one may make roles."""

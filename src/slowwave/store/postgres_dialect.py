@@ -22,7 +22,8 @@ class PostgresDialect(Dialect):
     clashes = (psycopg.errors.UniqueViolation,)
 
     def listed(self, values: Iterable[Any]) -> Any:
-        return list(values)
+        """Without what no column can hold: half a character, or NUL."""
+        return [value for value in values if not isinstance(value, str) or _storable(value)]
 
     def among(self, expression: str) -> str:
         return f"{expression} = ANY(?)"
@@ -70,6 +71,10 @@ class PostgresDialect(Dialect):
             f"(SELECT 1 FROM json_array_elements{found} m (value) WHERE json_typeof(m.value) = 'string' "
             f"AND {member} = ?::text) ELSE FALSE END)"
         ), [name, name, folded, name, folded]
+
+
+def _storable(text: str) -> bool:
+    return "\0" not in text and not any("\ud800" <= letter <= "\udfff" for letter in text)
 
 
 def _part(expression: str, whatever_case: bool) -> str:

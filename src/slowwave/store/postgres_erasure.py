@@ -1,7 +1,8 @@
 """After an erasure from PostgreSQL: tables are rewritten without what was freed, and their bytes are looked at.
 
 What can be had of a server: every row of the tenant, and, where the role that logs in may read the server's files, the
-files of every table and index. What cannot: the write-ahead log, backups, replicas, and the disk below.
+files of every table and index, and of the planner's samples. What cannot: the write-ahead log, backups, replicas, and
+the disk below.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ OVERLAP = 4096  # more than the longest needle
 TABLES = (
     "SELECT c.oid, c.relname, pg_total_relation_size(c.oid) FROM pg_class c WHERE c.relnamespace = to_regnamespace(%s)"
 )
+SAMPLES = "pg_catalog.pg_statistic"  # of columns' values, names of scopes among them, for the planner
 LATER = "the rows are gone, but {} may still hold their bytes in free space; run when quiet: {}"
 
 
@@ -37,6 +39,8 @@ def compact(connections: PostgresConnections) -> str:
                 else:
                     connection.execute(f"VACUUM (ANALYZE) {SCHEMA}.{name}")
                     large.append(f"VACUUM (FULL) {SCHEMA}.{name};")
+            if _may_read(connection):
+                connection.execute(f"VACUUM (FULL) {SAMPLES}")
     except StoreError as error:
         return f"the tables could not be rewritten ({error}); run as their owner: VACUUM (FULL)"
     with connections.write() as session:
@@ -82,13 +86,13 @@ def _readable(connections: PostgresConnections) -> Iterator[tuple[str, Iterator[
         if _may_read(connection):
             connection.execute("CHECKPOINT")  # what is in memory goes to the files
             rows = connection.execute(
+                "WITH own AS (SELECT oid, reltoastrelid FROM pg_class "
+                "WHERE relnamespace = to_regnamespace(%s) OR oid = %s::regclass) "
                 "SELECT c.relname, pg_relation_filepath(c.oid) FROM pg_class c WHERE pg_relation_filepath(c.oid) "
-                "IS NOT NULL AND (c.relnamespace = to_regnamespace(%(s)s) "
-                "OR c.oid IN (SELECT t.reltoastrelid FROM pg_class t "
-                "WHERE t.relnamespace = to_regnamespace(%(s)s)) OR c.oid IN (SELECT i.indexrelid FROM pg_index i "
-                "JOIN pg_class t ON t.reltoastrelid = i.indrelid WHERE t.relnamespace = to_regnamespace(%(s)s))) "
+                "IS NOT NULL AND c.oid IN (SELECT oid FROM own UNION SELECT reltoastrelid FROM own UNION "
+                "SELECT i.indexrelid FROM pg_index i JOIN own t ON i.indrelid IN (t.oid, t.reltoastrelid)) "
                 "ORDER BY c.relname",
-                {"s": SCHEMA},
+                (SCHEMA, SAMPLES),
             ).fetchall()
             for name, path in rows:
                 yield name, _file(connection, path)

@@ -190,7 +190,38 @@ CREATE INDEX jobs_created ON jobs (tenant, created);
 CREATE INDEX jobs_open ON jobs (tenant, verb, scope) WHERE state IN ('waiting', 'running');
 """
 
-STEPS: tuple[str, ...] = (FIRST, MODELS, SERVING, QUEUE)
+_SAID = {  # what was said and what is made of it: columns by which no plan is chosen
+    "meta": "value",
+    "sessions": "name",
+    "engrams": "text speaker origin content attrs",
+    "speakers": "name",
+    "operations": "params",
+    "journal": "reason sources before after links unlinks",
+    "cursors": "state",
+    "vectors": "vector",
+    "words": "stems body",
+    "calls": "prompt problem",
+    "rejected": "reason text prompt",
+    "replies": "key text tokens",
+    "leases": "holder token machine",
+    "keys": "name hash scopes limits",
+    "held": "text item reason",
+    "jobs": "arguments actor stage result error",
+}
+_BYTES = ("content", "vector", "stems")
+# ANALYZE keeps samples of every column in pg_statistic, where no erasure would find them: of these it is to keep none.
+# Stating a column's type again drops the samples that there are, and rewrites nothing.
+UNSAMPLED = "".join(
+    f"ALTER TABLE {table} "
+    + ", ".join(
+        f"ALTER COLUMN {name} TYPE {'BYTEA' if name in _BYTES else 'TEXT'}, ALTER COLUMN {name} SET STATISTICS 0"
+        for name in names.split()
+    )
+    + ";\n"
+    for table, names in _SAID.items()
+)
+
+STEPS: tuple[str, ...] = (FIRST, MODELS, SERVING, QUEUE, UNSAMPLED)
 VERSION = len(STEPS)
 
 

@@ -265,7 +265,7 @@ class SqlStore(Store):
             (to_micros(moment), half_life_days, None if due is None else to_micros(due), id_)
             for id_, (moment, half_life_days, due) in sorted(uses.items())  # all writers lock them in one order
         ]
-        with self.connections.write() as connection:
+        with self.connections.note() as connection:
             connection.executemany(
                 "UPDATE engrams SET used = ?, strength = 1.0, half_life_days = ?, due = ? WHERE id = ?", rows
             )

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 
 from slowwave.errors import InputError, StoreCorruptError
-from slowwave.records import Scope
+from slowwave.records import Change, Scope
 from slowwave.store import erasure, sqlite_erasure
+from slowwave.store.base import Applied, Index, Operation
 from slowwave.store.cache import VectorCache
 from slowwave.store.connection import MEMORY, SqliteConnections
 from slowwave.store.sidecars import drop_all
 from slowwave.store.sql import Session
 from slowwave.store.sql_store import HELD, SqlStore
 from slowwave.store.sqlite_view import SqliteView, scope_tokens
+from slowwave.store.together import Together
 from slowwave.store.vectors import VectorDtype
+from slowwave.store.writer import Writer
 
 T = TypeVar("T")
 KEPT = 16  # values that a thread keeps for as long as nothing is written
@@ -52,6 +55,7 @@ class SqliteStore(SqlStore):
         self.vector_dtype = vector_dtype
         self.connections: SqliteConnections = SqliteConnections(path, readonly, timeout_seconds, durable)
         self.cache = VectorCache(self, cache_mb, ann_from)
+        self._together = Together(self.connections)
         self._recent = threading.local()
         if not readonly and erasure.is_open(self.connections):
             self.compact()  # an erasure was cut short, or somebody was reading then
@@ -79,6 +83,16 @@ class SqliteStore(SqlStore):
             [key],
         )[0]
         return int(row[0]), str(row[1]), row[2]
+
+    def apply(self, operation: Operation, changes: Sequence[Change], index: Mapping[str, Index]) -> Applied:
+        """As the contract says; transactions of several threads at once wait for the disk together."""
+
+        def work(session: Session) -> Applied:
+            writer = Writer(self, operation, index)
+            writer.run(session, changes)
+            return Applied(writer.op_id, writer.added, tuple(writer.done), tuple(writer.refused))
+
+        return self._together.write(work)
 
     def held_texts(self) -> tuple[str, ...]:
         return (

@@ -91,6 +91,7 @@ def doomed(view: View, ids: Sequence[str] | None, subject: str | None, all_: boo
     """What an erasure takes of what is or was held: by id, by a name that it mentions, or all of it."""
     if all_ or subject:
         found = view.held(1_000_000, decided=True)
-        named = (subject or "").casefold()
-        return [one.id for one in found if all_ or named in f"{one.text} {dict(one.item)}".casefold()]
-    return [one.id for one in view.held(len(ids), ids, decided=True)] if ids else []
+        name = (subject or "").casefold()
+        return [one.id for one in found if all_ or name in f"{one.text} {dict(one.item)}".casefold()]
+    named = [id_ for id_ in ids if isinstance(id_, str)] if isinstance(ids, Sequence) else []
+    return [one.id for one in view.held(len(named), named, decided=True)] if named else []

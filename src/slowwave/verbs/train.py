@@ -27,13 +27,14 @@ HOWS = ("mark", "dampen", "retrain")
 
 
 def trained(
-    memory: Memory, view: View, into: Adapter | str | Path, dry_run: bool, since: Moment, progress: Progress
-) -> Report:
+    memory: Memory, view: View, into: Adapter | str | Path, dry_run: bool, since: Moment, progress: Progress,
+    leave: Sequence[str] | None = None,
+) -> Report:  # fmt: skip
     """Sleep, then teach; what came of it is in the report's `trained`."""
     adapter = resolve_adapter(into)
     folder = place_of(adapter, folder_of(str(memory.path)))
     snapshots = Snapshots(folder, view.scope)
-    report = (sleep.rehearsal if dry_run else sleep.night)(memory, view, since, progress)
+    report = (sleep.rehearsal if dry_run else sleep.night)(memory, view, since, progress, leave)
     if dry_run:
         return _with(report, Trained(planned(view, adapter, snapshots, memory._now())))
     with Holding(memory.store, view.scope, VERB) as held:

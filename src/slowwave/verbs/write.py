@@ -30,7 +30,6 @@ def take_in(
     """Keep what is new of these items, a batch a transaction, then the ties between them."""
     start = time.perf_counter()
     now = memory._now()
-    memory._uses.flush()
     made = to_engrams(items, scope, memory.zone, now, memory.half_life_days)
     view = memory.store.view(scope)
     outcomes: list[Outcome] = []

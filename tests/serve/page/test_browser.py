@@ -143,6 +143,37 @@ def test_all_is_done_by_keyboard_alone(site: Site) -> None:
     assert not site.memory.list(kinds=["fact"], user_id="ana")
 
 
+def test_a_night_is_gone_through_change_by_change(site: Site) -> None:
+    page = site.open("/nights")
+    page.get_by_role("button", name="What would a night change?").click()
+    page.get_by_text("Accept: sleep and write it").wait_for()
+    for size, light in LOOKS:
+        page.set_viewport_size(size)
+        page.emulate_media(color_scheme=light)
+        page.reload()  # colours change slowly
+        accessible(page, f"a proposal {size['width']} {light}")
+        wide = page.evaluate("document.documentElement.scrollWidth - window.innerWidth")
+        assert wide <= 0, f"the proposal is {wide} pixels too wide at {size['width']}"
+    clara = page.get_by_role("checkbox", name="Clara").first
+    assert clara.is_checked()
+    clara.focus()
+    page.keyboard.press("Space")
+    assert not clara.is_checked()
+    page.get_by_role("button", name="Accept: sleep and write it").click()
+    page.get_by_role("button", name="Take back what is marked").wait_for()
+    facts = [engram.text for engram in site.memory.list(kinds=["fact"], user_id="ana")]
+    assert "Ana's home is Lisbon" in facts
+    assert not [text for text in facts if "Clara" in text]
+    sync_api.expect(page.get_by_text("left out by whoever reviewed the night").first).to_be_visible()
+    page.get_by_role("checkbox", name="written down, Ana's home is Lisbon").check()
+    page.get_by_role("button", name="Take back what is marked").click()
+    page.get_by_text("taken back; the rest stays").wait_for()
+    accessible(page, "a night in part taken back")
+    held = [engram.text for engram in site.memory.list(kinds=["fact"], user_id="ana") if engram.until is None]
+    assert "Ana's home is Porto" in held
+    assert "Ana's home is Lisbon" not in held
+
+
 def walk(page: Any, text: str) -> None:
     """Press Tab until the focus is on what says this."""
     for _ in range(80):

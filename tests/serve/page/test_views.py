@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import re
 import time
 from collections.abc import Callable
@@ -101,6 +102,40 @@ def test_a_night_is_proposed_then_accepted_then_taken_back(told: Memory, page_of
     assert "taken back by" in page.get(f"/nights/{op}", user_id="ana").text
     again = page.post(f"/nights/{op}/undo", user_id="ana")
     assert (again.status_code, "Something stands against it" in again.text) == (409, True)
+
+
+def keys(text: str, name: str) -> dict[str, str]:
+    """What the boxes of a night's page say -> what they send."""
+    found = re.findall(rf'name="{name}" value="([^"]+)"[^>]*>[^<]*<span class="hidden">: ([^<]+)</span>', text)
+    return {html.unescape(said): key for key, said in found}
+
+
+def test_a_night_is_accepted_in_part_and_taken_back_in_part(told: Memory, page_of: Make) -> None:
+    page = page_of(told)
+    answer = wait(page, page.post("/nights", user_id="ana", dry_run="yes"))
+    shown = keys(answer.text, "keep")
+    assert answer.text.count('name="shown"') == len(shown) > 2
+    assert answer.text.count(" checked") == len(shown)
+    keep = [key for said, key in shown.items() if "Clara" not in said]
+    answer = wait(page, page.post("/nights", user_id="ana", shown=list(shown.values()), keep=keep))
+    assert "left out by whoever reviewed the night" in answer.text
+    facts = [engram.text for engram in told.list(kinds=["fact"], user_id="ana")]
+    assert facts
+    assert not [text for text in facts if "Clara" in text]
+    op = told.log(user_id="ana", verb="sleep")[0]["op"]
+    lisbon = next(
+        key for said, key in keys(answer.text, "only").items() if "Ana's home is Lisbon" in said and "add:" in key
+    )
+    answer = page.follow(page.post(f"/nights/{op}/undo", user_id="ana", part="yes", only=[lisbon]))
+    assert "taken back; the rest stays" in answer.text
+    assert "Take the whole night back" in answer.text, "the night stands"
+    assert lisbon not in answer.text, "what was taken back is not offered again"
+    facts = [engram.text for engram in told.list(kinds=["fact"], user_id="ana") if engram.until is None]
+    assert facts == ["Ana's home is Porto"]
+    answer = page.follow(page.post(f"/nights/{op}/undo", user_id="ana", part="yes"))
+    assert "Nothing was marked" in answer.text
+    wrong = page.post(f"/nights/{op}/undo", user_id="ana", part="yes", only=["add:nothing"])
+    assert (wrong.status_code, "did not change" in wrong.text) == (400, True)
 
 
 def test_a_memory_shows_its_sources_history_and_ties(told: Memory, page_of: Make) -> None:

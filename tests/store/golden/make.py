@@ -32,7 +32,7 @@ class Clock:
         return self.now
 
 
-def fill(path: Path) -> None:
+def fill(path: Path | str) -> None:
     """A memory in which every table has a row."""
     with Memory(path, embedder="fake", clock=Clock()) as memory:
         ana = {"user_id": "ana"}

@@ -38,6 +38,7 @@ except ImportError as missing:
 
 T = TypeVar("T")
 HERE = Path(__file__).parent
+MOST_FIELDS = 10_000  # of a form: two a change of a long night
 FORM_COOKIE = "slowwave_form"  # random; what a form sends back is made from it, and no other site can read or set it
 THEME_COOKIE = "slowwave_theme"
 NOTICE_COOKIE = "slowwave_notice"
@@ -91,6 +92,7 @@ class Asked:
     access: Access | None
     scope: Scope | None
     form: Mapping[str, Any] = field(default_factory=dict)
+    ticked: Mapping[str, list[Any]] = field(default_factory=dict)  # fields of the form that may be there several times
     _token: str = ""
 
     @property
@@ -118,6 +120,10 @@ class Asked:
         """A field of the form, else of the URL."""
         value = self.form.get(name, self.request.query_params.get(name, default))
         return value.strip() if isinstance(value, str) else default
+
+    def many(self, name: str) -> list[str]:
+        """A field of the form as often as it was sent."""
+        return [value for value in self.ticked.get(name, ()) if isinstance(value, str)]
 
     def number(self, name: str, default: int = 0) -> int:
         """A whole number from 0; anything else is the default."""
@@ -216,8 +222,8 @@ class Frame:
         async def endpoint(request: Request) -> Response:
             asked = Asked(self, request, None, None, _token=request.cookies.get(FORM_COOKIE) or secrets.token_urlsafe())
             try:
-                async with request.form() as form:
-                    asked.form = dict(form)
+                async with request.form(max_fields=MOST_FIELDS) as form:
+                    asked.form, asked.ticked = dict(form), {name: form.getlist(name) for name in form}
                     if "POST" in one.methods:
                         _check_form(request, asked)
                     self._let_in(one, asked)

@@ -11,6 +11,7 @@ from typing import Any
 from starlette.responses import Response
 
 from slowwave.errors import NotFoundError
+from slowwave.ops.review import named, taken_back
 from slowwave.records import Engram
 from slowwave.serve.page.frame import Asked, view
 from slowwave.serve.page.record import passive
@@ -50,6 +51,8 @@ class Row:
     gone: bool = False
     until: datetime | None = None
     strength: float | None = None
+    key: str = ""  # what a form names it by
+    back: str = ""  # the operation that took it back
     ties: list[tuple[str, str, str]] = field(default_factory=list)  # relation, id, text
     sources: list[tuple[str, str]] = field(default_factory=list)  # id, text
 
@@ -65,9 +68,11 @@ async def nights(asked: Asked) -> Response:
 
 @view("/nights", "sleep", post=True)
 async def begin(asked: Asked) -> Response:
-    """Begin a night, or a proposal of one; its page shows how far it is."""
+    """Begin a night, or a proposal of one; its page shows how far it is. What was shown and is not kept is left out."""
     dry = asked.text("dry_run") == "yes"
-    arguments = {"dry_run": True} if dry else {}
+    arguments: dict[str, Any] = {"dry_run": True} if dry else {}
+    if leave := sorted(set(asked.many("shown")) - set(asked.many("keep"))):
+        arguments["leave"] = leave
     assert asked.scope is not None
     job = await asked.call(asked.frame.service.jobs.start, "sleep", asked.scope, arguments, asked.who.key)
     return asked.go(f"/nights/job/{job.id}")
@@ -110,6 +115,9 @@ async def night(asked: Asked) -> Response:
     chosen = [line for line in lines if not only or line.verb == only]
     chosen.sort(key=lambda line: LOUD.index(line.verb) if line.verb in LOUD else len(LOUD))
     rows = await asked.call(_done, asked.see(), chosen[offset : offset + PAGE])
+    back = await asked.call(taken_back, asked.see(), op)
+    for row in rows:
+        row.back = back.get(row.key, "")
     return asked.render(
         "night.html", op=op, about=about, rows=rows, counts=_counts(line.verb for line in lines), only=only,
         more=offset + PAGE if len(chosen) > offset + PAGE else None, calls=lines.calls, rejected=lines.rejected,
@@ -118,8 +126,16 @@ async def night(asked: Asked) -> Response:
 
 @view("/nights/{op}/undo", "undo", post=True)
 async def undo(asked: Asked) -> Response:
-    """Take back an operation, all of it."""
-    report = await asked.call(asked.memory.undo, asked.request.path_params["op"], **asked.named)
+    """Take back an operation, all of it, or the changes that are marked."""
+    op, part = asked.request.path_params["op"], asked.text("part") == "yes"
+    only = asked.many("only")
+    if part and not only:
+        return asked.go(f"/nights/{op}", "Nothing was marked, so nothing was taken back.")
+    report = await asked.call(asked.memory.undo, op, only=only if part else None, **asked.named)
+    if part:
+        count = len(report)
+        told = "One change was" if count == 1 else f"{count} changes were"
+        return asked.go(f"/nights/{op}", f"{told} taken back; the rest stays.")
     return asked.go(f"/nights/{report.op}", "Taken back. Undoing this again brings it back once more.")
 
 
@@ -137,7 +153,7 @@ def _proposed(view: View, changes: Sequence[Mapping[str, Any]]) -> list[Row]:
         added = change["text"] is not None
         rows.append(
             _row(change["verb"], change["id"], change["reason"], added, change["kind"] or "", change["fields"],
-                 [tuple(link[:3]) for link in change["links"]], change["sources"], texts)
+                 [tuple(link[:3]) for link in change["links"]], change["sources"], texts, change.get("key", ""))
         )  # fmt: skip
     return sorted(rows, key=lambda row: LOUD.index(row.verb) if row.verb in LOUD else len(LOUD))
 
@@ -156,8 +172,9 @@ def _done(view: View, lines: Sequence[Any]) -> list[Row]:
         kind = known[line.engram].kind if line.engram in known else ""
         fields = {name: value for name, value in line.after.items() if name != "added"}
         rows.append(
-            _row(line.verb, line.engram, line.reason, added, kind, fields, change["links"], line.sources, texts)
-        )
+            _row(line.verb, line.engram, line.reason, added, kind, fields, change["links"], line.sources, texts,
+                 named(line))
+        )  # fmt: skip
     return rows
 
 
@@ -174,9 +191,9 @@ def _texts(view: View, changes: Sequence[Mapping[str, Any]], new: Mapping[str, s
 
 def _row(
     verb: str, id_: str, reason: str, added: bool, kind: str, fields: Mapping[str, Any],
-    links: Iterable[tuple[str, str, str]], sources: Iterable[str], texts: Mapping[str, str],
+    links: Iterable[tuple[str, str, str]], sources: Iterable[str], texts: Mapping[str, str], key: str,
 ) -> Row:  # fmt: skip
-    row = Row(verb, id_, reason, kind=kind)
+    row = Row(verb, id_, reason, kind=kind, key=key)
     text = texts.get(id_, "(erased)")
     row.new, row.old = (text, "") if added else ("", text)
     row.gone = fields.get("retired") is not None
