@@ -14,8 +14,6 @@ from slowwave.cli.page import Page, day
 from slowwave.errors import AccessError, ExtraMissingError
 from slowwave.records import SCOPE_FIELDS
 
-SWITCH_SECONDS = 0.001  # after which a thread lets others run: what answers must not stand behind those that compute
-
 
 def need_server() -> None:
     """ExtraMissingError unless the packages of the server are there."""
@@ -37,7 +35,7 @@ def fill_serve(parser: Parser) -> None:
     group.add_argument("--log-level", choices=("debug", "info", "warning", "error"), default="info",
                        help="a line of JSON a request from info on (default: info)")  # fmt: skip
     group.add_argument(
-        "--workers", type=int, metavar="WORKERS", help="threads for what takes milliseconds (default: 8)"
+        "--workers", type=int, metavar="WORKERS", help="threads for what takes milliseconds (default: 4)"
     )
     group.add_argument("--read-only", action="store_true", help="nothing can be changed through the server")
     says = "endpoint to which /v1/chat/completions forwards, such as http://127.0.0.1:8080/v1 (SLOWWAVE_UPSTREAM_URL)"
@@ -78,7 +76,6 @@ def serve(args: Args) -> Done:
             proxy_headers=False, timeout_graceful_shutdown=30,
         )  # fmt: skip
         server = _Told(config, f"serving {memory.path}")
-        sys.setswitchinterval(SWITCH_SECONDS)
         server.run()
     return Done({}, lambda page: None, told=True)
 

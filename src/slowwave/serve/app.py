@@ -40,7 +40,7 @@ def create_app(
     memory: Memory,
     *,
     readonly: bool = False,
-    workers: int = 8,
+    workers: int = 4,
     max_body_bytes: int = 4_000_000,
     jobs: Jobs | None = None,
     upstream: Upstream | None = None,

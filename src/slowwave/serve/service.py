@@ -33,11 +33,12 @@ class Service:
 
     memory     whose verbs are served; closing it is its owner's business
     readonly   nothing can be changed through this server
-    workers    threads for what takes milliseconds; two more are for nights, imports, exports and erasures
+    workers    threads for what takes milliseconds; more of them get in each other's way, as Python runs one at a time.
+               Two others are for nights, imports, exports and erasures
     jobs       what runs long work; None keeps it in this process
     """
 
-    def __init__(self, memory: Memory, *, readonly: bool = False, workers: int = 8, jobs: Jobs | None = None) -> None:
+    def __init__(self, memory: Memory, *, readonly: bool = False, workers: int = 4, jobs: Jobs | None = None) -> None:
         self.memory = memory
         self.readonly = readonly or memory.readonly
         self.keys = Keys(memory)
