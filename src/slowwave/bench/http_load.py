@@ -51,7 +51,7 @@ class Connection:
         self._writer: asyncio.StreamWriter | None = None
 
     async def ask(self, method: str, path: str, body: Any = None) -> tuple[int, Any]:
-        """(status, JSON) of one request."""
+        """(status, JSON) of one request; the plain text where the server failed."""
         if self._writer is None:
             self._reader, self._writer = await asyncio.open_connection(self.host, self.port, limit=1 << 24)
         assert self._reader is not None
@@ -65,7 +65,10 @@ class Connection:
             raw = await self._chunks()
         else:
             raw = await self._reader.readexactly(int(fields.get("content-length", 0)))
-        return int(status_line.split(" ")[1]), json.loads(raw) if raw else None
+        status = int(status_line.split(" ")[1])
+        if status >= 500:
+            return status, raw.decode("utf-8", "replace")
+        return status, json.loads(raw) if raw else None
 
     async def _chunks(self) -> bytes:
         assert self._reader is not None

@@ -135,10 +135,11 @@ class Mem0Load:
     def filled(self, progress: Progress) -> Iterator[str]:
         """The address of a server that has the records."""
         with tempfile.TemporaryDirectory(prefix="slowwave-bench-") as folder:
-            words = [str(self.program), str(MEM0_SERVER), "--folder", folder, "--port", str(free_port())]
+            port = free_port()
+            words = [str(self.program), str(MEM0_SERVER), "--folder", folder, "--port", str(port)]
             words += ["--embedder", self.work.embedder] if self.work.embedder else []
-            source = str(Path(__file__).parents[2])
-            with serving(words, r"http://\S+", settings={"PYTHONPATH": source, "MEM0_DIR": folder}) as url:
+            settings = {"PYTHONPATH": str(Path(__file__).parents[2]), "MEM0_DIR": folder}
+            with serving(words, "", f"http://127.0.0.1:{port}", settings) as url:
                 asyncio.run(self._fill(url, progress))
                 yield url
 

@@ -51,12 +51,12 @@ class Mem0(Peer):
                     "provider": "qdrant",
                     "config": {
                         "collection_name": "memory",
-                        "embedding_model_dims": 384,
+                        "embedding_model_dims": encoder.dim,
                         "path": str(folder / "qdrant"),
                     },
                 },
                 "llm": {"provider": "openai", "config": {"api_key": "none"}},
-                "embedder": {"provider": "openai", "config": {"api_key": "none", "embedding_dims": 384}},
+                "embedder": {"provider": "openai", "config": {"api_key": "none", "embedding_dims": encoder.dim}},
                 "history_db_path": str(folder / "history.db"),
             }
         )

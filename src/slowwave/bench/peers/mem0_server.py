@@ -1,14 +1,13 @@
 """mem0's library behind HTTP for `bench serve`: its own server as shipped needs an OpenAI key and PostgreSQL.
 
 The paths, the bodies and the plain functions that FastAPI runs in threads are those of mem0's server; the memory is
-that of `mem0_peer`: infer=False, Qdrant on a path, the shared encoder. It prints its address when it listens.
+that of `mem0_peer`: infer=False, Qdrant on a path, the shared encoder.
 """
 
 from __future__ import annotations
 
 import argparse
 import importlib
-import sys
 import threading
 from pathlib import Path
 from typing import Any
@@ -68,7 +67,6 @@ def main() -> None:
     uvicorn: Any = importlib.import_module("uvicorn")
     embedder = resolve_embedder(args.embedder)
     peer = Mem0(args.folder, Encoder(embedder), 2)
-    print(f"mem0 on http://127.0.0.1:{args.port}", file=sys.stderr, flush=True)
     uvicorn.run(app_of(peer.memory), host="127.0.0.1", port=args.port, log_level="error")
 
 
