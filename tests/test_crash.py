@@ -213,7 +213,7 @@ def test_reembedding_goes_on_after_kills_and_the_swap_is_whole(path: Path, rng: 
             say("open")
             memory.reembed(OTHER)
 
-        killed(work, rng.uniform(0, max(0.05, 0.002 * rounds) if slow == 1 else 0.02 * rounds))  # longer and longer
+        killed(work, rng.uniform(0, (0.01 if slow == 1 else 0.02) * rounds))  # longer and longer
         embedder: Any
         for embedder in ("fake", OTHER):  # exactly one of the two serves, and with every vector
             memory = open_(path, embedder=embedder)

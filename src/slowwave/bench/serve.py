@@ -78,6 +78,14 @@ class Serve(Benchmark):
         """The address of a database stays out of results."""
         return {**super().settings(), "store": "sqlite" if self.store == "sqlite" else "postgresql"}
 
+    def command(self) -> str:
+        """Without what are places on this machine."""
+        words = super().command().split(" ")
+        if "--store" in words:
+            words[words.index("--store") + 1] = "URL"
+        names = {"chroma": "--chroma CHROMA", "mem0": "--mem0 PYTHON"}
+        return " ".join([*words, *(word for name, word in names.items() if getattr(self, name))])
+
     def measure(self, progress: Progress) -> Result:
         """Each server in turn, from a store filled anew."""
         self._texts = [text for item in episodes() for text in re.split(r"(?<=[.!?])\s+", item.text) if len(text) > 30]
