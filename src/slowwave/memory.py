@@ -37,7 +37,17 @@ from slowwave.ops.packing import Context, estimate_tokens
 from slowwave.ops.provenance import chosen_ids, one
 from slowwave.ops.uses import Uses
 from slowwave.records import (
-    Engram, Hits, Item, Link, Outcome, Receipt, Report, Scope, ScopeArgs, scope_of, utc_now,
+    Engram,
+    Hits,
+    Item,
+    Link,
+    Outcome,
+    Receipt,
+    Report,
+    Scope,
+    ScopeArgs,
+    scope_of,
+    utc_now,
 )  # fmt: skip
 from slowwave.store import open_store
 from slowwave.store.base import Entry, Held, Store

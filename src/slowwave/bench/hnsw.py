@@ -42,6 +42,7 @@ class Hnsw(Benchmark):
     records   in the one scope
     queries   searches timed, each once by the graph and once by a scan
     top_k     of which the recall is
+    sentences that are encoded; the other records are joined of two of them
     """
 
     name = "hnsw"
@@ -55,8 +56,10 @@ class Hnsw(Benchmark):
         records: int = 200_000,
         queries: int = 200,
         top_k: int = 10,
+        sentences: int = 4_000,
     ) -> None:
         super().__init__(quick, seed, out)
+        self.sentences = sentences
         self.database = database
         self.records = records
         self.queries = queries
@@ -111,7 +114,7 @@ class Hnsw(Benchmark):
         """(texts, vectors of them, vectors of the questions)"""
         rng = np.random.default_rng(self.seed)
         found = dict.fromkeys(t for item in episodes() for t in re.split(r"(?<=[.!?])\s+", item.text) if len(t) > 30)
-        said = list(found)[: 400 if self.quick else None]
+        said = list(found)[: 400 if self.quick else self.sentences]
         order = rng.permutation(len(said))
         embedder = resolve_embedder("fake" if self.quick else None)
         known: list[Vectors] = []
