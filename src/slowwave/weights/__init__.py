@@ -17,7 +17,12 @@ if TYPE_CHECKING:
     from slowwave.weights.learner import Learner
     from slowwave.weights.model import Classifier
 
-BASELINES = {"naive": "baselines:Naive", "replay": "baselines:Replay", "joint": "baselines:Joint"}
+BASELINES = {
+    "naive": "baselines:Naive",
+    "replay": "baselines:Replay",
+    "lwf": "baselines:LwF",
+    "joint": "baselines:Joint",
+}
 PUBLISHED: dict[str, str] = {
     "ewc": "ewc:EWC",
     "gem": "gem:GEM",

@@ -1,16 +1,21 @@
-"""What every method is held against: learn on plainly, replay from a buffer, or keep everything."""
+"""What every method is held against: learn on plainly, replay from a buffer, distil from before, or keep everything."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import ClassVar
 
+import torch
 from torch import Tensor
+from torch.func import functional_call
 
 from slowwave.weights.base import Method
 from slowwave.weights.batch import Batch, join
 from slowwave.weights.buffer import Buffer, Policy
 from slowwave.weights.learner import Learner
+from slowwave.weights.model import distil
+from slowwave.weights.objective import plain
+from slowwave.weights.vectors import Named
 
 
 class Naive(Method):
@@ -44,6 +49,39 @@ class Replay(Method):
         if bool(first.any()):
             said = logits[: len(first)][first] if self.keep_logits else None
             self.buffer.add(learner.given.take(first), learner.step, said)
+
+
+class LwF(Method):
+    """Learning without forgetting: what the model said before the period of classes met before, is kept up.
+
+    strength     of that term
+    temperature  of both distributions
+
+    Source: Li and Hoiem 2016, equation 3, with one head.
+    """
+
+    name = "lwf"
+    keeps: ClassVar[tuple[str, ...]] = ("teacher", "met")
+    learns = "labels"
+
+    def __init__(self, strength: float = 1.0, temperature: float = 2.0) -> None:
+        self.strength, self.temperature = strength, temperature
+        self.teacher: Named = {}
+        self.met: list[int] = []
+
+    def loss_terms(self, learner: Learner, batch: Batch, logits: Tensor) -> Mapping[str, Tensor]:
+        if not self.teacher:
+            return {}
+        with torch.no_grad():
+            before = plain(functional_call(learner.model, self.teacher, (batch.x,)))
+        classes = torch.tensor([c for c in self.met if c < before.shape[1]])
+        away = distil(logits[:, classes], before[:, classes], self.temperature)
+        return {"teacher": self.strength * away.mean()}
+
+    def sleep(self, learner: Learner, day: Batch) -> Mapping[str, float]:
+        self.teacher = {name: part.detach().clone() for name, part in learner.model.state_dict().items()}
+        self.met = sorted({*self.met, *day.y.tolist()})
+        return {}
 
 
 class Joint(Method):

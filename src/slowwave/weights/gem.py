@@ -41,6 +41,7 @@ class GEM(Method):
         "once one is violated). Rings start empty with each task; theirs keep their counter over a switch, and zero"
         " rows with it."
     )
+    proof = "proofs/gem.py"
 
     def __init__(
         self,

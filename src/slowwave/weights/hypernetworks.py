@@ -103,6 +103,7 @@ class Hypernetworks(Method):
         "held at a step, so that cost does not grow. The output layer starts small, the target network at its own "
         "usual start."
     )
+    proof = "proofs/hypernetworks.py"
     keeps: ClassVar[tuple[str, ...]] = ("teacher", "known")
     learns = "labels"
 

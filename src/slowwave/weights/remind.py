@@ -106,6 +106,7 @@ class Remind(Method):
         "Features are vectors, not maps, so there is no random resized crop of them, and no mixup; the learning "
         "rate is the learner's. The centroids count among the bytes."
     )
+    proof = "proofs/remind.py"
     keeps: ClassVar[tuple[str, ...]] = ("quantiser", "buffer", "ready")
     learns = "labels"
 

@@ -1,0 +1,221 @@
+"""Avalanche beside this learner: the same streams, the same first weights, in turn within one run."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from slowwave.bench.arms import paired, told
+from slowwave.errors import InputError, SlowwaveError
+
+if TYPE_CHECKING:
+    from slowwave.weights.stream import Stream
+
+SCRIPT = Path(__file__).with_name("peers") / "avalanche_peer.py"
+WIDTHS = [64, 128, 128, 10]
+STRENGTHS = (10.0, 30.0, 100.0)
+LR, BATCH, EPOCHS = 0.05, 32, 8
+
+
+class AvalancheError(SlowwaveError):
+    """Avalanche did not run."""
+
+
+class Avalanche:
+    """Its process, started once; a run is a line in and a line out.
+
+    python  a Python that has avalanche-lib 0.6.0 and the same torch; see docs/benchmarks.md
+    """
+
+    def __init__(self, python: Path) -> None:
+        if not python.is_file():
+            raise InputError(f"no Python at {python}; give the one of an environment that has avalanche-lib 0.6.0")
+        self._process = subprocess.Popen(
+            [str(python), str(SCRIPT)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+        self.versions: dict[str, str] = self._answer()
+
+    def _answer(self) -> Any:
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
+        if not line:
+            assert self._process.stderr is not None
+            said = self._process.stderr.read().strip().splitlines()
+            raise AvalancheError(f"Avalanche stopped: {said[-1] if said else 'it said nothing'}")
+        return json.loads(line)
+
+    def run(self, given: Mapping[str, Any]) -> Any:
+        """What came of one life: `matrix` and `seconds`."""
+        assert self._process.stdin is not None
+        self._process.stdin.write(json.dumps(dict(given)) + "\n")
+        self._process.stdin.flush()
+        return self._answer()
+
+    def close(self) -> None:
+        """End it."""
+        self._process.communicate(timeout=60)
+
+
+def rows(memory: int, strength: float) -> dict[str, tuple[Callable[[], Any], dict[str, Any]]]:
+    """Method -> (ours, the settings of theirs). Their EWC squares the gradient of a batch and has no half, so that its
+    lambda is half a batch times ours where it is as stiff.
+    """
+    from slowwave.weights.baselines import LwF, Naive, Replay
+    from slowwave.weights.ewc import EWC
+    from slowwave.weights.gem import GEM
+
+    each = memory // 5
+    return {
+        "naive": (Naive, {}),
+        "replay": (lambda: Replay(memory), {"mem_size": memory}),
+        "ewc": (lambda: EWC(strength=strength), {"ewc_lambda": strength * BATCH / 2}),
+        "gem": (lambda: GEM(memories=each), {"patterns_per_exp": each, "memory_strength": 0.5}),
+        "lwf": (lambda: LwF(1.0, 2.0), {"alpha": 1.0, "temperature": 2.0}),
+    }  # fmt: skip
+
+
+def ours(stream: Stream, method: Any, seed: int, epochs: int) -> dict[str, Any]:
+    """One life of this learner."""
+    from slowwave.weights import Classifier, Learner
+
+    model = Classifier(WIDTHS[0], WIDTHS[1:-1], WIDTHS[-1], seed=seed)
+    record = Learner(model, [method], lr=LR, batch=BATCH, epochs=epochs, seed=seed).learn(stream)
+    return {"matrix": record.matrix, "seconds": record.seconds}
+
+
+def theirs(
+    peer: Avalanche, stream: Stream, method: str, settings: Mapping[str, Any], seed: int, epochs: int
+) -> dict[str, Any]:
+    """One life of Avalanche, on the same examples and from the same weights."""
+    import torch
+
+    from slowwave.weights import Classifier
+
+    with tempfile.TemporaryDirectory(prefix="slowwave-continual-") as folder:
+        data, start = Path(folder) / "data.npz", Path(folder) / "start.pt"
+        arrays: dict[str, Any] = {}
+        for number, experience in enumerate(stream):
+            train = experience.load()
+            arrays |= {f"x_train_{number}": train.x.flatten(1).numpy(), f"y_train_{number}": train.y.numpy()}
+        for number, load in enumerate(stream.tests):
+            test = load()
+            arrays |= {f"x_test_{number}": test.x.flatten(1).numpy(), f"y_test_{number}": test.y.numpy()}
+        np.savez(data, allow_pickle=False, **arrays)
+        torch.save(dict(Classifier(WIDTHS[0], WIDTHS[1:-1], WIDTHS[-1], seed=seed).state_dict()), start)
+        found: dict[str, Any] = peer.run(
+            {
+                "data": str(data), "start": str(start), "method": method, "settings": dict(settings), "seed": seed,
+                "widths": WIDTHS, "lr": LR, "batch": BATCH, "epochs": epochs,
+            }
+        )  # fmt: skip
+    return found
+
+
+def steps(stream: Stream, epochs: int) -> int:
+    """Of the optimiser, in a life."""
+    return sum(-(-len(experience.load()) // BATCH) * epochs for experience in stream)
+
+
+def beside(
+    python: Path,
+    streams: Mapping[str, Callable[[int], Stream]],
+    long: Stream,
+    seeds: int,
+    quick: bool,
+    progress: Callable[[str, int, int], None],
+    get: Callable[[str, Callable[[], Any]], Any],
+) -> dict[str, Any]:
+    """Accuracy and seconds a step of both on every stream, and what a task costs along a long one.
+
+    long  many tasks, with one test set
+    get   (name, measure) keeps what is measured, for a run that is broken off
+    """
+    peer = Avalanche(python)
+    memory, epochs = (20, 1) if quick else (200, EPOCHS)
+    found: dict[str, Any] = {
+        "versions": peer.versions,
+        "settings": f"SGD {LR}, batches of {BATCH}, {epochs} epochs, perceptron {'-'.join(map(str, WIDTHS))}, "
+        f"memories of {memory} examples; one thread; EWC of each side at the best of {len(STRENGTHS)} strengths on a "
+        "seed of its own",
+        "streams": {},
+    }
+    try:
+        total, done = len(streams) + 1, 0
+        for name, make in streams.items():
+            progress(f"beside Avalanche: {name}", done, total)
+            found["streams"][name] = _compared(peer, name, make, seeds, memory, epochs, get)
+            done += 1
+        progress("beside Avalanche: cost", done, total)
+        found["cost"] = {
+            method: get(f"long/{method}", lambda m=method, p=pair: _long(peer, long, m, p))  # type: ignore[misc]
+            for method, pair in rows(memory, STRENGTHS[0]).items()
+        }
+    finally:
+        peer.close()
+    return found
+
+
+def _compared(
+    peer: Avalanche, name: str, make: Callable[[int], Stream], seeds: int, memory: int, epochs: int,
+    get: Callable[[str, Callable[[], Any]], Any],
+) -> dict[str, Any]:  # fmt: skip
+    def tuned() -> list[float]:
+        stream = make(1000)
+        scores = []
+        for strength in STRENGTHS:
+            mine, settings = rows(memory, strength)["ewc"]
+            both = (
+                ours(stream, mine(), 1000, epochs), theirs(peer, stream, "ewc", settings, 1000, epochs),
+            )  # fmt: skip
+            scores.append([float(np.mean(life["matrix"][-1])) for life in both])
+        return [STRENGTHS[int(place)] for place in np.argmax(np.nan_to_num(scores), axis=0)]
+
+    mine_best, their_best = get(f"{name}/strengths", tuned)
+    out: dict[str, Any] = {}
+    for method in rows(memory, mine_best):
+        lives = []
+        for seed in range(seeds):
+
+            def both(method: str = method, seed: int = seed) -> list[Any]:
+                stream = make(seed)
+                mine = ours(stream, rows(memory, mine_best)[method][0](), seed, epochs)
+                return [mine, theirs(peer, stream, method, rows(memory, their_best)[method][1], seed, epochs)]
+
+            lives.append(get(f"{name}/{method}/{seed}", both))
+        many = steps(make(0), epochs)
+        scores = [told([float(np.mean(pair[side]["matrix"][-1])) for pair in lives]) for side in (0, 1)]
+        slow = [told([1000 * sum(pair[side]["seconds"]) / many for pair in lives]) for side in (0, 1)]
+        out[method] = {
+            "accuracy, slowwave": scores[0], "accuracy, avalanche": scores[1],
+            "accuracy, difference": paired(scores[0], scores[1]),
+            "ms a step, slowwave": slow[0], "ms a step, avalanche": slow[1],
+            "times faster": told([b / a for a, b in zip(slow[0]["each"], slow[1]["each"], strict=True)]),
+        }  # fmt: skip
+        if method == "ewc":
+            out[method] |= {"strength, slowwave": mine_best, "strength, avalanche": their_best}
+    return out
+
+
+def _long(peer: Avalanche, stream: Stream, method: str, pair: tuple[Callable[[], Any], dict[str, Any]]) -> Any:
+    both = {
+        "slowwave": ours(stream, pair[0](), 0, 2)["seconds"],
+        "avalanche": theirs(peer, stream, method, pair[1], 0, 2)["seconds"],
+    }
+    return {side: flatness(seconds) for side, seconds in both.items()}
+
+
+def flatness(seconds: list[float]) -> dict[str, Any]:
+    """Milliseconds a task: the first tenth (its first task left out) against the last, and a curve of ten points."""
+    tenth = max(1, len(seconds) // 10)
+    parts = np.array_split(seconds, min(10, len(seconds)))
+    first, last = (1000 * float(np.median(seconds[part])) for part in (slice(1, 1 + tenth), slice(-tenth, None)))
+    return {
+        "ms a task, early": round(first, 2), "ms a task, late": round(last, 2), "late / early": round(last / first, 2),
+        "curve, ms": [round(1000 * float(np.median(part)), 2) for part in parts],
+    }  # fmt: skip

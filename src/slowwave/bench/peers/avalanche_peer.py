@@ -1,0 +1,112 @@
+"""Avalanche on streams that are handed in, in an environment of its own; run by `bench continual`.
+
+Each line of standard input is one run: JSON with `data` (an .npz of tasks), `start` (the model's first weights),
+`method` and its settings. Each line of output is what came of it. Nothing of its trainer is changed; its evaluator and
+loggers are off, and accuracies are taken here, outside the seconds told.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import json
+import re
+import sys
+import time
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+
+def operators_of_torchvision() -> None:
+    """Declare the operators that a torchvision built for CUDA brings in a library which does not load beside a torch
+    without: its import names them, and nothing here calls them.
+    """
+    import torch
+
+    spec = importlib.util.find_spec("torchvision")
+    if spec is None or not spec.submodule_search_locations:
+        return
+    text = (Path(spec.submodule_search_locations[0]) / "_meta_registrations.py").read_text(encoding="utf-8")
+    library = torch.library.Library("torchvision", "FRAGMENT")
+    for name in sorted(set(re.findall(r'register_(?:fake|meta)\("(?:torchvision::)?(\w+)"', text))):
+        with contextlib.suppress(RuntimeError):  # the library did load, and has it
+            library.define(f"{name}(Tensor x) -> Tensor")
+    globals()["_library"] = library  # what is declared goes when this does
+
+
+def network(widths: list[int], start: dict[str, Any]) -> Any:
+    """The perceptron, with the weights that both sides start from."""
+    import torch
+    from torch import nn
+
+    layers: list[nn.Module] = []
+    for here, there in pairwise(widths):
+        layers += [nn.Linear(here, there), nn.ReLU()]
+    model = nn.Sequential(*layers[:-1])
+    with torch.no_grad():
+        for parameter, value in zip(model.parameters(), start.values(), strict=True):
+            parameter.copy_(value)
+    return model
+
+
+def strategy(given: dict[str, Any], model: Any) -> Any:
+    """One of Avalanche's methods, as it comes."""
+    import torch
+    from avalanche.training import supervised  # type: ignore[import-not-found, unused-ignore]
+    from avalanche.training.plugins import EvaluationPlugin  # type: ignore[import-not-found, unused-ignore]
+
+    kinds = {"naive": "Naive", "replay": "Replay", "ewc": "EWC", "gem": "GEM", "lwf": "LwF"}
+    optimiser = torch.optim.SGD(model.parameters(), lr=given["lr"])
+    return getattr(supervised, kinds[given["method"]])(
+        model=model, optimizer=optimiser, criterion=torch.nn.CrossEntropyLoss(), train_mb_size=given["batch"],
+        train_epochs=given["epochs"], evaluator=EvaluationPlugin(), **given["settings"],
+    )  # fmt: skip
+
+
+def run(given: dict[str, Any]) -> dict[str, Any]:
+    """Live through the tasks; accuracies on all tests so far after each, seconds of each."""
+    import numpy as np
+    import torch
+    from avalanche.benchmarks import benchmark_from_datasets  # type: ignore[import-not-found, unused-ignore]
+    from avalanche.benchmarks.utils import (  # type: ignore[import-not-found, unused-ignore]
+        _make_taskaware_tensor_classification_dataset as dataset,
+    )
+
+    torch.manual_seed(given["seed"])
+    with np.load(given["data"]) as held:
+        data = {key: torch.from_numpy(value) for key, value in held.items()}
+    tasks = sum(key.startswith("x_train_") for key in data)
+    train = [dataset(data[f"x_train_{n}"], data[f"y_train_{n}"], task_labels=0, targets=1) for n in range(tasks)]
+    tests = [n for n in range(tasks) if f"x_test_{n}" in data]
+    model = network(given["widths"], torch.load(given["start"], weights_only=True))
+    learner = strategy(given, model)
+    matrix, seconds = [], []
+    for experience in benchmark_from_datasets(train=train).train_stream:
+        begun = time.perf_counter()
+        learner.train(experience, num_workers=0)
+        seconds.append(time.perf_counter() - begun)
+        model.eval()
+        with torch.no_grad():
+            matrix.append(
+                [float((model(data[f"x_test_{n}"]).argmax(1) == data[f"y_test_{n}"]).float().mean()) for n in tests]
+            )
+        model.train()
+    return {"matrix": matrix, "seconds": seconds}
+
+
+def main() -> None:
+    """Answer line by line; the first line says that it is ready, and what it is."""
+    operators_of_torchvision()
+    import avalanche  # type: ignore[import-not-found, unused-ignore]
+    import torch
+
+    torch.set_num_threads(1)
+    answers, sys.stdout = sys.stdout, sys.stderr  # what the library prints is no answer
+    print(json.dumps({"avalanche": avalanche.__version__, "torch": torch.__version__}), file=answers, flush=True)
+    for line in sys.stdin:
+        print(json.dumps(run(json.loads(line))), file=answers, flush=True)
+
+
+if __name__ == "__main__":
+    main()
