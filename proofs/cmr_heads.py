@@ -17,7 +17,7 @@ import argparse
 import tempfile
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from functools import partial
+from functools import cache, partial
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -108,11 +108,17 @@ def tiny(seed: int, steps: int) -> dict[str, Any]:
     }
 
 
+@cache
+def opened(model: str) -> Subject:
+    """The real model, loaded once."""
+    return load(model)
+
+
 def pretrained(model: str, seed: int, text: str | None) -> dict[str, Any]:
     """The instrument's verdicts on a real model, from its own draw of lists and texts."""
-    subject, texts = load(model), read_texts(text)
+    subject, texts = opened(model), read_texts(text)
     shuffled = [texts[i] for i in np.random.default_rng(seed).permutation(len(texts))]
-    probe = CmrHeads(seed=seed, prompts=6, texts=10, context=192, draws=2, steps=(8, 8, 6))
+    probe = CmrHeads(seed=seed, prompts=4, texts=8, context=128, draws=2, steps=(8, 8, 6))
     finding = probe.measure(subject, shuffled, Workspace(None, {}), lambda *a: None)
     heads = finding.values["heads"]["heads"]
     like = [h for h in heads if near(h)]

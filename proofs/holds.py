@@ -191,7 +191,7 @@ def real(model: str, many: int, seed: int, blank: bool = False) -> dict[str, Any
     """Reliability against the other question, chance taken into the confidence; `blank` takes the network untrained."""
     subject = untrained(opened(model)) if blank else opened(model)
     drawn = real_facts(many, seed)
-    found = holds(subject, [one for one, _, _ in drawn], foils=8, names=1, seed=seed)
+    found = holds(subject, [one for one, _, _ in drawn], foils=6, names=1, seed=seed)
     truth = np.array([other_question(subject, *one) for one in drawn])
     lifted = [one.confidence + (1 - one.confidence) / (FRESH + 1) for one in found]
     return {**told_of(found, truth), **reliability(np.array(lifted), truth), "by_luck": by_luck(np.array(lifted))}
@@ -270,7 +270,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="the code paths alone; nothing is written")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--model", default="", help="a real model's file; without one that part is left out")
-    parser.add_argument("--facts", type=int, default=24, help="of the real model, a seed")
+    parser.add_argument("--facts", type=int, default=20, help="of the real model, a seed")
     parser.add_argument("--only", default="", help="measure this part, such as 'tiny 0', keep it for later, and stop")
     args = parser.parse_args()
     torch.set_num_threads(1)

@@ -12,7 +12,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -51,10 +51,16 @@ def tiny(seed: int, steps: int, many: int, updates: int) -> dict[str, Any]:
     return told(probe.study(Subject("tiny", model.eval(), tokenizer), texts, lambda *a: None))
 
 
+@cache
+def opened(model: str) -> Subject:
+    """The real model, loaded once."""
+    return load(model)
+
+
 def real(model: str, seed: int, many: int, updates: int) -> dict[str, Any]:
     """The same on a real model, which reads a novel afterwards."""
     probe = Recognition(seed=seed, sentences=many, epochs=3, lr=3e-5, batch=4, updates=updates, rows=4, tests=2)
-    return told(probe.study(load(model), read_texts(None), lambda *a: None))
+    return told(probe.study(opened(model), read_texts(None), lambda *a: None))
 
 
 def told(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -144,11 +150,11 @@ def main() -> None:
     torch.set_num_threads(1)
     seeds = list(range(1 if args.quick else args.seeds))
     steps, many, updates = (10, 6, 2) if args.quick else (300, 24, 40)
-    settings = {"steps": steps, "sentences": many, "updates": updates, "real": [10, 10], "code": 1}
+    settings = {"steps": steps, "sentences": many, "updates": updates, "real": [8, 8], "code": 1}
     kept = Partial(None if args.quick else RESULT, settings)
     makers: dict[str, Any] = {f"tiny {seed}": partial(tiny, seed, steps, many, updates) for seed in seeds}
     if args.model:
-        makers |= {f"real {seed}": partial(real, args.model, seed, 10, 10) for seed in seeds}
+        makers |= {f"real {seed}": partial(real, args.model, seed, 8, 8) for seed in seeds}
     parts = {name: kept.get(name, make) for name, make in makers.items() if args.only in ("", name)}
     if args.only:
         return

@@ -59,6 +59,7 @@ class ParagraphLocaliser(Probe):
     share    of the weights that unlearning may change
     steps    of unlearning, lr its rate
     earlier  the model before it read the paragraphs: matrix by matrix is set back to it
+    resets   matrices that are set back, at most: half of them those with the largest gradients, half drawn by lot
     """
 
     name = "paragraph-localiser"
@@ -84,6 +85,7 @@ class ParagraphLocaliser(Probe):
         steps: int = 10,
         lr: float = 1e-4,
         earlier: str = "",
+        resets: int = 64,
     ) -> None:
         super().__init__(quick, seed)
         if not 0 < share < 1:
@@ -97,6 +99,7 @@ class ParagraphLocaliser(Probe):
         self.steps = min(steps, 3) if quick else steps
         self.lr = lr
         self.earlier = earlier
+        self.resets = min(resets, 8) if quick else resets
 
     def measure(self, subject: Subject | None, texts: Sequence[str], work: Workspace, progress: Progress) -> Finding:
         assert subject is not None
@@ -110,6 +113,11 @@ class ParagraphLocaliser(Probe):
             finding.limits.append(
                 f"the model recites {values['recited']} of {len(rows)} paragraphs: {values['items']} were planted in a "
                 "copy, and what is said holds for those"
+            )
+        if len(values.get("reset", ())) < values.get("matrices", 0):
+            finding.limits.append(
+                f"{len(values['reset'])} of {values['matrices']} matrices were set back (resets): half of them those "
+                "with the largest gradients, half drawn by lot"
             )
         finding.limits.append("a map of gradients is no map of storage: trained weights sit near a minimum")
         if self.quick:
@@ -188,9 +196,23 @@ class ParagraphLocaliser(Probe):
         values["attention"] = work.part("attention", partial(rare_attention, subject, np.concatenate([known, others])))
         progress("localiser", 3, 4)
         if before is not None:
-            values["reset"] = work.part("reset", partial(resets, subject, before, known, self.tail))
+            chosen = self._set_back(subject.model, parts, values["gradient"]["known"])
+            values["reset"] = work.part("reset", partial(resets, subject, before, known, self.tail, chosen))
+            values["matrices"] = sum(1 for _ in matrices(subject.model))
         progress("localiser", 4, 4)
         return values
+
+    def _set_back(self, model: nn.Module, parts: Sequence[Part], gradient: Sequence[Sequence[float]]) -> list[str]:
+        """The names of the matrices to set back, all of them where they are few."""
+        best = dict.fromkeys(matrices(model), 0.0)
+        for part, value in zip(parts, np.mean(gradient, axis=0), strict=True):
+            best[part.weight] = max(best[part.weight], float(value))
+        ranked = sorted(best, key=lambda name: -best[name])
+        if len(ranked) <= self.resets:
+            return ranked
+        half = self.resets // 2
+        lot = np.random.default_rng(self.seed).permutation(np.arange(half, len(ranked)))[: self.resets - half]
+        return [*ranked[:half], *(ranked[n] for n in sorted(lot))]
 
     def unlearn(self, subject: Subject, known: Ids, others: Ids) -> dict[str, Any]:
         """Share of the tail still recited, item by item, before and after unlearning three ways."""
@@ -384,11 +406,16 @@ def lower_half(parts: Sequence[Mapping[str, Any]], gradient: Sequence[Sequence[f
     return np.asarray(table[:, low].sum(1) / table.sum(1))
 
 
-def resets(subject: Subject, before: Mapping[str, Tensor], rows: Ids, tail: int) -> list[dict[str, Any]]:
-    """Each matrix alone set back to an earlier state: the share of the tails then recited, and of tokens right."""
+def resets(
+    subject: Subject, before: Mapping[str, Tensor], rows: Ids, tail: int, names: Sequence[str] = ()
+) -> list[dict[str, Any]]:
+    """Each matrix alone set back to an earlier state: the share of the tails then recited, and of tokens right.
+
+    names  of the matrices; () takes all
+    """
     held = dict(subject.model.named_parameters())
     out = []
-    for name in matrices(subject.model):
+    for name in names or matrices(subject.model):
         kept = held[name].detach().clone()
         with torch.no_grad():
             held[name].copy_(before[name])
