@@ -111,6 +111,8 @@ class CmrHeads(Probe):
         known = np.unique(tokenise(subject, texts, 50_000).ids)
         known = known[known >= 0]
         items = min(self.items, (len(known) - 1) // 2)
+        if self.items < 3 * self.lags:
+            raise InputError(f"items is {self.items}; a list for lags of {self.lags} needs at least {3 * self.lags}")
         if items < 3 * self.lags:
             raise InputError(f"the texts hold {len(known)} different tokens; a list needs at least {6 * self.lags + 1}")
         rng = np.random.default_rng(self.seed)

@@ -54,6 +54,7 @@ class Compare(Probe):
         "One autoencoder is trained on both models, so that a feature means the same in both; the control for rates of "
         "firing is the first model on other documents."
     )
+    proof = "proofs/compare.py"
 
     def __init__(
         self,
@@ -143,6 +144,8 @@ class Compare(Probe):
         longest = int(getattr(pair.first.model.config, "context", 0) or 256)
         kind: Any = SYSTEMS["cmr-heads"]
         probe = kind(quick=self.quick, seed=self.seed, items=min(50, longest // 2 - 1))
+        if probe.items < 3 * probe.lags:  # a context too short for a list said twice
+            return []
         lists = probe.lists(pair.first, texts)
         found = [
             work.part(f"recall-heads-{label}", partial(probe.heads, one, lists, progress))
@@ -190,10 +193,11 @@ class Compare(Probe):
     def _facts(self, pair: Pair, progress: Progress) -> list[Values]:
         """Each statement's confidence in both."""
         from slowwave.cloze.statements import read_statements
-        from slowwave.probes.holds import holds
+        from slowwave.probes.holds import Holds
 
         statements = read_statements(self.statements)[: 60 if self.quick else None]
-        before, after = (holds(one, statements, seed=self.seed, progress=progress) for one in (pair.first, pair.second))
+        probe = Holds(self.quick, self.seed, statements)
+        before, after = (probe.judge(one, statements, progress=progress) for one in (pair.first, pair.second))
         return [
             {
                 "text": a.statement.text, "confidence": [a.confidence, b.confidence], "word": [a.word, b.word],

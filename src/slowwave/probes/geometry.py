@@ -9,10 +9,12 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy import stats
 
 from slowwave.errors import InputError
 from slowwave.probes.activations import tokenise
 from slowwave.probes.base import HOLDS, OPEN, Finding, Probe, Progress, Verdict, Workspace, above
+from slowwave.probes.infinity_gram import InfinityGram
 from slowwave.probes.spectra import alpha_req, eigenvalues, rankme, resampled
 from slowwave.probes.subjects import Subject, load, untrained
 from slowwave.probes.taps import Taps, anatomy
@@ -25,6 +27,9 @@ class Geometry(Probe):
     context      tokens of each
     batch        sequences a forward pass
     checkpoints  earlier states of the model, in their order: folders, .gguf files or names; the model is last
+    corpus       a file or a folder of texts that the model has read: beside the geometry, how closely its chances for
+                 the last `span` tokens of each sequence follow what the corpus says after the same words. The sequences
+                 should not be of it
     """
 
     name = "geometry"
@@ -48,12 +53,19 @@ class Geometry(Probe):
         context: int = 64,
         batch: int = 16,
         checkpoints: Sequence[str] = (),
+        corpus: str = "",
+        span: int = 3,
     ) -> None:
         super().__init__(quick, seed)
         self.sequences = min(sequences, 256) if quick else sequences
         self.context = min(context, 32) if quick else context
         self.batch = batch
         self.checkpoints = tuple(checkpoints)
+        if not 1 <= span < self.context:
+            raise InputError(f"span is {span}; it must lie between 1 and context less one, {self.context - 1}")
+        self.corpus: str | Sequence[str] = corpus
+        self.span = span
+        self._gram: tuple[Any, InfinityGram] | None = None
 
     def measure(self, subject: Subject | None, texts: Sequence[str], work: Workspace, progress: Progress) -> Finding:
         assert subject is not None
@@ -71,6 +83,8 @@ class Geometry(Probe):
                 note=f"it is {'larger' if mine['rankme'] > twin['rankme'] else 'smaller'}; control: the same untrained",
             )
         ]  # fmt: skip
+        if self.corpus:
+            verdicts.append(_follows(values["trained"]["corpus"], values["untrained"]["corpus"]))
         width = values["trained"]["width"]
         finding = Finding(self.name, verdicts, values, {"layers": lambda: draw_layers(values)})
         if self.checkpoints:
@@ -93,8 +107,8 @@ class Geometry(Probe):
             found = work.part(f"checkpoint-{number}", partial(self._last, place, texts, progress))
             if found["width"] != trained["width"]:
                 raise InputError(f"{place} has width {found['width']} and {subject.name} {trained['width']}")
-            out.append({"name": place, "loss": found["loss"], **found["layers"][-1]})
-        return [*out, {"name": subject.name, "loss": trained["loss"], **trained["layers"][-1]}]
+            out.append({"name": place, **_row(found)})
+        return [*out, {"name": subject.name, **_row(trained)}]
 
     def _last(self, place: str, texts: Sequence[str], progress: Progress) -> dict[str, Any]:
         return self.layers(load(place), texts, progress, last_alone=True)
@@ -116,7 +130,7 @@ class Geometry(Probe):
         self, subject: Subject, texts: Sequence[str], progress: Progress, last_alone: bool = False
     ) -> dict[str, Any]:
         """RankMe and alpha of every layer, with intervals over halves of the sequences; the loss on them beside."""
-        states, loss = self.states(subject, texts, progress)
+        states, loss, chances = self.states(subject, texts, progress)
         out = []
         for layer, found in list(enumerate(states))[-1:] if last_alone else enumerate(states):
             spectrum = eigenvalues(found)
@@ -128,31 +142,90 @@ class Geometry(Probe):
                     "spectrum": [float(v) for v in spectrum[:256]],
                 }
             )  # fmt: skip
-        return {"layers": out, "loss": loss, "sequences": len(states[0]), "width": states[0].shape[1]}
+        found_ = {"layers": out, "loss": loss, "sequences": len(states[0]), "width": states[0].shape[1]}
+        return found_ | ({"corpus": self.likeness(subject, texts, chances, progress)} if self.corpus else {})
 
-    def states(
-        self, subject: Subject, texts: Sequence[str], progress: Progress
-    ) -> tuple[list[NDArray[np.float32]], float]:
-        """(block outputs at the last token of each sequence: over layers (sequences, width); the mean loss)."""
+    def likeness(
+        self, subject: Subject, texts: Sequence[str], chances: NDArray[np.float64], progress: Progress
+    ) -> dict[str, Any]:
+        """Rank correlation, over sequences, of the model's chances for their last tokens and the corpus' own.
+
+        Source: Wang et al. 2025, distributional memorisation: Spearman's rho with an infinity-gram.
+        """
+        from slowwave.probes.texts import read_texts
+
+        chosen = self._chosen(subject, texts)
+        if self._gram is None or self._gram[0] is not subject.tokenizer:
+            read = [subject.encode(text) for text in read_texts(self.corpus)]
+            self._gram = (subject.tokenizer, InfinityGram(read))
+        due = []
+        for n, row in enumerate(chosen.tolist()):
+            due.append(self._gram[1].span(row[: -self.span], row[-self.span :]))
+            if n % 64 == 63:
+                progress("corpus", n + 1, len(chosen))
+        return {"n": len(due), "seen": float(np.mean(np.array(due) > 0)), **rank_correlation(chances, due, self.seed)}
+
+    def _chosen(self, subject: Subject, texts: Sequence[str]) -> NDArray[np.int64]:
+        """The sequences that are looked at, (n, context) ids."""
         tokens = tokenise(subject, texts, None, self.context)
         whole = tokens.ids[(tokens.ids >= 0).all(1)]
         if len(whole) < 16:
             raise InputError(f"the texts hold {len(whole)} sequences of {self.context} tokens; give more text")
         chosen = np.random.default_rng(self.seed).permutation(len(whole))[: self.sequences]
+        return whole[np.sort(chosen)].astype(np.int64)
+
+    def states(
+        self, subject: Subject, texts: Sequence[str], progress: Progress
+    ) -> tuple[list[NDArray[np.float32]], float, NDArray[np.float64]]:
+        """(block outputs at the last token of each sequence, over layers (sequences, width); the mean loss; each
+        sequence's log-probability of its last `span` tokens, nats)."""
+        chosen = self._chosen(subject, texts)
         many = len(anatomy(subject.model).blocks)
         kept: list[list[NDArray[np.float32]]] = [[] for _ in range(many)]
         losses: list[float] = []
+        chances: list[NDArray[np.float64]] = []
         with Taps(subject.model) as taps:
             for layer in range(many):
                 taps.read(layer)
             for begin in range(0, len(chosen), self.batch):
-                ids = torch.from_numpy(whole[np.sort(chosen)[begin : begin + self.batch]].astype(np.int64))
+                ids = torch.from_numpy(chosen[begin : begin + self.batch])
                 logits = subject.logits(ids)[:, :-1]
-                losses.append(float(torch.nn.functional.cross_entropy(logits.flatten(0, 1), ids[:, 1:].flatten())))
+                found = torch.nn.functional.cross_entropy(logits.transpose(1, 2), ids[:, 1:], reduction="none")
+                losses += found.mean(1).tolist()
+                chances.append(-found[:, -self.span :].sum(1).double().numpy())
                 for layer in range(many):
                     kept[layer].append(taps.seen[layer, "block"][:, -1].numpy().copy())
                 progress("states", min(begin + self.batch, len(chosen)), len(chosen))
-        return [np.concatenate(parts) for parts in kept], float(np.mean(losses))
+        return [np.concatenate(parts) for parts in kept], float(np.mean(losses)), np.concatenate(chances)
+
+
+def rank_correlation(a: Sequence[float] | NDArray[np.float64], b: Sequence[float], seed: int) -> dict[str, Any]:
+    """Spearman's rho of two lists with its 95 % interval over items; None where one of them is all alike."""
+    first, second = np.asarray(a, float), np.asarray(b, float)
+    if np.ptp(first) == 0 or np.ptp(second) == 0:
+        return {"rho": None, "rho_low": None, "rho_high": None}
+    rng = np.random.default_rng(seed)
+    found = []
+    for _ in range(200):
+        some = rng.integers(0, len(first), len(first))
+        if np.ptp(first[some]) and np.ptp(second[some]):
+            found.append(float(stats.spearmanr(first[some], second[some]).statistic))
+    low, high = np.percentile(found, [2.5, 97.5])
+    return {"rho": float(stats.spearmanr(first, second).statistic), "rho_low": float(low), "rho_high": float(high)}
+
+
+def _row(found: Mapping[str, Any]) -> dict[str, Any]:
+    rho = found["corpus"]["rho"] if "corpus" in found else None
+    return {"loss": found["loss"], "rho": rho, **found["layers"][-1]}
+
+
+def _follows(mine: Mapping[str, Any], twin: Mapping[str, Any]) -> Verdict:
+    return Verdict(
+        "The model's chances follow what the corpus says after the same words",
+        above(mine["rho_low"], mine["rho_high"], twin["rho_low"], twin["rho_high"]), "Spearman's rho", mine["rho"],
+        mine["rho_low"], mine["rho_high"], twin["rho"], twin["rho_low"], twin["rho_high"], n=mine["n"],
+        note=f"infinity-gram; {mine['seen']:.0%} of the spans are in the corpus; control: the same untrained",
+    )  # fmt: skip
 
 
 def phases(ranks: Sequence[float]) -> dict[str, float]:
@@ -188,6 +261,10 @@ def draw_path(path: Sequence[Mapping[str, Any]]) -> Any:
         label="alpha",
     )
     axis.semilogy(place, [row["loss"] for row in path], ":", color="black", label="loss, nats")
+    if any(row.get("rho") is not None for row in path):
+        right = axis.twinx()
+        right.plot(place, [np.nan if row["rho"] is None else row["rho"] for row in path], "^-", color=NULL)
+        right.set_ylabel("Spearman's rho with the corpus (triangles)")
     axis.set_xticks(place, [str(row["name"])[-24:] for row in path], rotation=20, fontsize=7)
     axis.set(title="collapse, expansion, compression (shaded)")
     axis.legend(frameon=False)
