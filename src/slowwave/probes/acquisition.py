@@ -63,10 +63,10 @@ class Acquisition(Probe):
         every: int = 5,
     ) -> None:
         super().__init__(quick, seed)
-        self.facts = min(facts, 2) if quick else facts
+        self.facts = min(facts, 1) if quick else facts
         self.exposures = min(exposures, 2) if quick else exposures
-        self.gap = min(gap, 8) if quick else gap
-        self.after = min(after, 20) if quick else after
+        self.gap = min(gap, 6) if quick else gap
+        self.after = min(after, 10) if quick else after
         self.batch = min(batch, 2) if quick else batch
         self.context = min(context, 48) if quick else context
         self.lr = lr
@@ -96,7 +96,7 @@ class Acquisition(Probe):
         """(updates before which facts are told, updates at which probes are measured)."""
         told = [self.gap // 2 + n * self.gap for n in range(self.exposures)]
         end = told[-1] + self.gap // 2 + self.after
-        close = {t + d for t in told for d in range(11)}
+        close = {t + d for t in told for d in range(4 if self.quick else 11)}
         return told, sorted(t for t in {*close, *range(0, end + 1, self.every), end} if t <= end)
 
     def train(

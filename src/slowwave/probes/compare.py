@@ -74,12 +74,12 @@ class Compare(Probe):
         self.other: str | Subject = other
         self.statements = statements
         self.layer = layer
-        self.tokens = min(tokens, 8_000) if quick else tokens
+        self.tokens = min(tokens, 2_500) if quick else tokens
         self.k = k
         self.expansion = min(expansion, 2) if quick else expansion
         self.context = context
         self.epochs = min(epochs, 2) if quick else epochs
-        self.sequences = min(sequences, 128) if quick else sequences
+        self.sequences = min(sequences, 48) if quick else sequences
 
     def settings(self) -> dict[str, Any]:
         """The options; a second model that is already loaded by its name."""
@@ -126,7 +126,10 @@ class Compare(Probe):
         layer = self.layer if self.layer >= 0 else len(shapes[0].blocks) // 2
         if layer >= len(shapes[0].blocks):
             raise InputError(f"layer is {layer}; these models have layers 0 to {len(shapes[0].blocks) - 1}")
-        some = Tokens(*(part[:: max(1, len(corpus.ids) // 64)] for part in (corpus.ids, corpus.document, corpus.start)))
+        rows = 8 if self.quick else 64
+        some = Tokens(
+            *(part[:: max(1, len(corpus.ids) // rows)] for part in (corpus.ids, corpus.document, corpus.start))
+        )
         values["states"] = work.part("states", partial(self._states, pair, some, progress))
         values["heads"] = work.part("heads", partial(changed_heads, pair, some, progress))
         if fitted := self._fits(pair, texts, work, progress):
@@ -195,7 +198,7 @@ class Compare(Probe):
         from slowwave.cloze.statements import read_statements
         from slowwave.probes.holds import Holds
 
-        statements = read_statements(self.statements)[: 60 if self.quick else None]
+        statements = read_statements(self.statements)[: 16 if self.quick else None]
         probe = Holds(self.quick, self.seed, statements)
         before, after = (probe.judge(one, statements, progress=progress) for one in (pair.first, pair.second))
         return [

@@ -32,7 +32,7 @@ from slowwave.probes.traits import trait_of
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-QUICK = {"tokens": 20_000, "loss_tokens": 8_000, "expansion": 2, "epochs": 1, "autoencoders": 1}
+QUICK = {"tokens": 8_000, "loss_tokens": 2_000, "expansion": 2, "epochs": 1, "autoencoders": 1}
 SCORED = 1024  # tokens for the cross-entropy score
 
 
@@ -136,8 +136,8 @@ class FunctionTokens(Probe):
         )
         if traits:
             saes = {layer: restore(work.path(f"sae-trained-{layer}-0")) for layer in layers}
-            tried = sorted({*layers, *self._between(subject)})
-            steering = Steering(subject, traits, tried, 12 if self.quick else 16, seed=self.seed, progress=progress)
+            tried = layers if self.quick else sorted({*layers, *self._between(subject)})
+            steering = Steering(subject, traits, tried, 8 if self.quick else 16, seed=self.seed, progress=progress)
             values["steering"] = steering.run({} if self.quick else saes, work.part)
         if self.checkpoints:
             values["over_training"] = self._over(self.checkpoints, "step", texts, work, progress)

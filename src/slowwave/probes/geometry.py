@@ -57,7 +57,7 @@ class Geometry(Probe):
         span: int = 3,
     ) -> None:
         super().__init__(quick, seed)
-        self.sequences = min(sequences, 256) if quick else sequences
+        self.sequences = min(sequences, 128) if quick else sequences
         self.context = min(context, 32) if quick else context
         self.batch = batch
         self.checkpoints = tuple(checkpoints)

@@ -162,7 +162,7 @@ class Holds(Probe):
         self.foils = min(foils, 8) if quick else foils
         self.names = min(names, 1) if quick else names
         self.sure = sure
-        self.most = 60 if quick else None
+        self.most = 24 if quick else None
 
     def settings(self) -> dict[str, Any]:
         """The options; statements by what is in them, so that a changed file is measured anew."""

@@ -90,9 +90,9 @@ class ParagraphLocaliser(Probe):
         super().__init__(quick, seed)
         if not 0 < share < 1:
             raise InputError(f"share is {share}; it must lie between 0 and 1")
-        self.prefix = min(prefix, 16) if quick else prefix
-        self.tail = min(tail, 16) if quick else tail
-        self.search = min(search, 48) if quick else search
+        self.prefix = min(prefix, 12) if quick else prefix
+        self.tail = min(tail, 12) if quick else tail
+        self.search = min(search, 32) if quick else search
         self.items = min(items, 4) if quick else items
         self.plant = min(plant, 4) if quick else plant
         self.share = share
