@@ -13,7 +13,7 @@ from slowwave.probes import SYSTEMS
 from slowwave.probes.decoder import Decoder, DecoderConfig
 from slowwave.probes.generators import WordTokenizer, biography, people
 from slowwave.probes.report import as_text
-from slowwave.probes.subjects import Subject, untrained
+from slowwave.probes.subjects import Subject, is_causal, untrained
 
 WORDS = {"holds", "does not hold", "cannot be told at this size"}
 
@@ -122,3 +122,16 @@ def test_bad_input_is_told(subject: Subject, tmp_path: Path) -> None:
         SYSTEMS["geometry"](context=8).run(subject, ["a b c d"])
     with pytest.raises(InputError, match="layers 0 to 2"):
         SYSTEMS["function-tokens"](layers=[7]).run(subject, ["a b c"])
+    (tmp_path / "file").write_text("no folder")
+    with pytest.raises(InputError, match="cannot be written to"):
+        SYSTEMS["geometry"](context=8).run(subject, ["a b c d"], tmp_path / "file" / "out")
+
+
+def test_a_model_that_sees_what_comes_is_no_subject(subject: Subject) -> None:
+    class Encoder(torch.nn.Module):
+        def forward(self, ids: torch.Tensor) -> torch.Tensor:
+            seen = torch.nn.functional.one_hot(ids, 16).float()
+            return seen + seen.mean(1, keepdim=True)
+
+    assert is_causal(subject)
+    assert not is_causal(Subject("encoder", Encoder(), None))

@@ -186,7 +186,7 @@ from slowwave.probes import SYSTEMS
 texts = made_texts()
 print("begun", flush=True)
 SYSTEMS["function-tokens"](
-    tokens=9000, loss_tokens=1000, expansion=2, k=4, context=32, epochs=8, traits=(), layers=(0, 2)
+    tokens=5000, loss_tokens=500, expansion=2, k=4, context=32, epochs=4, traits=(), layers=(0, 2)
 ).run(made_subject(texts), texts, sys.argv[2])
 """
 
@@ -196,7 +196,7 @@ def test_a_run_that_is_killed_outright_ends_with_the_same_verdict(tmp_path: Path
 
     texts = made_texts()
     probe = SYSTEMS["function-tokens"](
-        tokens=9000, loss_tokens=1000, expansion=2, k=4, context=32, epochs=8, traits=(), layers=(0, 2)
+        tokens=5000, loss_tokens=500, expansion=2, k=4, context=32, epochs=4, traits=(), layers=(0, 2)
     )
     due = probe.run(made_subject(texts), texts, tmp_path / "whole")
     done = sum(1 for _ in (tmp_path / "whole").glob("parts/*/*.json"))
@@ -221,7 +221,16 @@ def test_a_run_that_is_killed_outright_ends_with_the_same_verdict(tmp_path: Path
 
 
 TRAININGS = {
-    "acquisition": {"facts": 2, "exposures": 2, "gap": 6, "after": 12, "batch": 4, "context": 32, "lr": 1e-3},
+    "acquisition": {
+        "facts": 1,
+        "exposures": 2,
+        "gap": 6,
+        "after": 6,
+        "every": 6,
+        "batch": 4,
+        "context": 32,
+        "lr": 1e-3,
+    },
     "recognition": {"sentences": 4, "epochs": 2, "lr": 1e-3, "updates": 6, "rows": 2, "context": 32, "tests": 2},
     "paragraph-localiser": {"prefix": 8, "tail": 8, "search": 30, "items": 4, "plant": 4, "lr": 2e-3, "steps": 2},
 }
@@ -230,7 +239,7 @@ TRAININGS = {
 @pytest.mark.parametrize("name", sorted(TRAININGS))
 def test_a_killed_training_ends_with_the_same_numbers(name: str, tmp_path: Path, monkeypatch) -> None:
     texts = [passage for one in fictions(20, 5) for passage in one.passages[:2]]
-    known = [text for one in sentences(100, 0) for text in (one.text, one.paraphrase, one.synonym)]
+    known = [text for one in sentences(30, 0) for text in (one.text, one.paraphrase, one.synonym)]
     tokenizer = WordTokenizer([*known, *texts])
     model = Decoder(DecoderConfig(vocabulary=len(tokenizer), width=32, layers=2, heads=2, context=64), seed=0).eval()
     probe = SYSTEMS[name](**TRAININGS[name])

@@ -198,11 +198,11 @@ class Probe(ABC):
 
         if model is None and self.needs_model:
             raise InputError(f"{self.name} needs a model; give a folder, a .gguf file or a name")
+        folder = None if out is None else _made(Path(out).expanduser())
+        texts = read_texts(text)  # before the model: what is missing is told at once
         subject = load(model) if isinstance(model, (str, Path)) else model
-        texts = read_texts(text)
         print_of = hashlib.sha256("\0".join(texts).encode("utf-8", "replace")).hexdigest()[:16]
         named = "" if subject is None else subject.name
-        folder = None if out is None else Path(out)
         early = {name: value for name, value in self.settings().items() if name not in self.late}
         work = Workspace(folder, {"probe": self.name, **early, "model": named, "text": print_of})
         start = datetime.now(UTC)
@@ -220,6 +220,17 @@ class Probe(ABC):
         if folder is not None:
             write_report(finding, type(self), folder)
         return finding
+
+
+def _made(folder: Path) -> Path:
+    """The folder, made; InputError where it cannot be."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / ".tried").touch()
+        (folder / ".tried").unlink()
+    except OSError as error:
+        raise InputError(f"{folder} cannot be written to: {error}; give another folder (out)") from error
+    return folder
 
 
 def versions() -> dict[str, str]:

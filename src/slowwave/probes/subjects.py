@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from slowwave.cloze.subject import Subject
-from slowwave.errors import InputError
+from slowwave.errors import InputError, ModelError
 from slowwave.models.causal import gguf_reader, load_causal, quiet
 
 __all__ = ["Subject", "attending", "load", "quantisation", "untrained"]
@@ -18,13 +18,26 @@ def load(model: str | Path, attention: str = "sdpa") -> Subject:
     """A model by folder, .gguf file or name, in float32, in evaluation mode.
 
     attention  "eager" where attention weights are to be read
-    raises     ModelMissingError, ModelError, ExtraMissingError
+    raises     ModelMissingError, ModelError (also for a model that sees what comes after a token), ExtraMissingError
     """
     loaded, tokenizer = load_causal(model, attention=attention, purpose="an instrument on a model", extra="probes")
     for parameter in loaded.parameters():
         parameter.requires_grad_(False)
     path = Path(model).expanduser()
-    return Subject(path.stem or str(model), loaded, tokenizer, quantisation(path) if path.suffix == ".gguf" else "")
+    kinds = quantisation(path) if path.suffix == ".gguf" else ""
+    subject = Subject(path.stem or str(model), loaded, tokenizer, kinds)
+    if not is_causal(subject):
+        raise ModelError(f"{model} sees what comes after a token; give a causal language model, not an encoder")
+    return subject
+
+
+def is_causal(subject: Subject) -> bool:
+    """Whether what follows a token leaves its prediction alone."""
+    import torch
+
+    ids = torch.tensor([[1, 2, 3, 4, 5, 6], [1, 2, 3, 4, 7, 8]])
+    a, b = subject.logits(ids)[:, :4]
+    return bool(torch.allclose(a, b, rtol=1e-3, atol=1e-3 * float(a.abs().max())))
 
 
 def untrained(subject: Subject, seed: int = 0) -> Subject:
