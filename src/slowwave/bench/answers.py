@@ -270,7 +270,7 @@ class Answers(Benchmark):
         counts = result["counts"]
         lines = [
             f"LoCoMo with {result['model']}: {counts['conversations']} conversations, {counts['turns']} turns, "
-            f"{counts['questions']} questions, {self.budget} tokens of memory each",
+            f"{counts['questions']} questions, {result['parameters']['budget']} tokens of memory each",
             "",
         ]
         kinds = next(iter(result["rows"].values()))["kinds"]
