@@ -7,7 +7,7 @@ A. A pretrained model. 40 facts (home, job, pet, favourite drink of ten invented
    LoRA, LoRA with rehearsal, an adapter a night added to the weights, few slots of a memory layer. After each night, in
    wordings that were never taught: which facts of this night and of those before are held; the perplexity of WikiText-2
    in pieces of 32 tokens; and 200 facts of general knowledge that the bare model holds.
-B. A decoder of half a million parameters, trained from scratch on 60 other invented people, with several seeds; what
+B. A small decoder, trained from scratch on 40 other invented people, with several seeds; what
    must not get lost there are the people that it knows, and sentences about others that it has not read.
 
 Held means: of the value and wrong values of its kind the value is the likeliest and the one most tied to the name, and
@@ -81,7 +81,7 @@ def facts(seed: int, nights: int = NIGHTS, people: int = PEOPLE) -> list[list[di
 
 def live(
     model: Any, tokenizer: Any, days: list[list[dict[str, Any]]], arm: str, given: Mapping[str, Any], folder: Path,
-    show: Callable[[str], None] = lambda line: None,
+    show: Callable[[str], None] = lambda line: None, most: int = NIGHTS,
 ) -> list[dict[str, Any]]:  # fmt: skip
     """All nights of one arm through a memory; what each snapshot says of itself. Nights that are there are kept."""
     name = arm.replace(" ", "-")
@@ -89,7 +89,7 @@ def live(
     rows: list[dict[str, Any]] = json.loads(kept.read_text()) if kept.is_file() else []
     folder.mkdir(parents=True, exist_ok=True)
     with Memory(folder / f"{name}.db", embedder="fake") as memory:
-        for number in range(len(rows), len(days)):
+        for number in range(len(rows), min(len(rows) + most, len(days))):
             for one in days[number]:
                 memory.add(one["content"], kind="fact", attrs=one["attrs"], at=f"2026-01-{number + 1:02d}", **user)
             adapter = Adapter((copy.deepcopy(model), tokenizer), folder=folder / "adapters", held=0.0, budget=10.0,
@@ -125,11 +125,11 @@ def summary_of(rows: list[dict[str, Any]]) -> list[dict[str, float]]:
 
 
 TUNED: dict[str, dict[str, Any]] = {
-    "full": {"lr": 3e-5, "epochs": 5},
-    "lora": {"lr": 2e-3, "epochs": 5},
-    "lora with rehearsal": {"lr": 2e-3, "epochs": 5},
-    "factorize-centralize": {"lr": 2e-3, "epochs": 5},
-    "sparse memory": {"lr": 2.0, "epochs": 5},
+    "full": {"lr": 5e-5, "epochs": 4},
+    "lora": {"lr": 1.5e-3, "epochs": 4},
+    "lora with rehearsal": {"lr": 1.5e-3, "epochs": 4, "strength": 3.0},
+    "factorize-centralize": {"lr": 1.5e-3, "epochs": 4},
+    "sparse memory": {"lr": 20.0, "epochs": 4},
 }
 
 
@@ -143,8 +143,8 @@ def wikitext(folder: Path, part: str) -> Path:
     return file
 
 
-def pretrained(place: str, work: Path, arms: list[str], seed: int) -> dict[str, Any]:
-    """Every arm on one model."""
+def pretrained(place: str, work: Path, arms: list[str], seed: int, most: int) -> dict[str, Any]:
+    """Every arm on one model; so many nights at most that are not there yet."""
     model, tokenizer = load_causal(place, purpose="this proof", extra="weights")
     out = {}
     for arm in arms:
@@ -153,7 +153,7 @@ def pretrained(place: str, work: Path, arms: list[str], seed: int) -> dict[str, 
             "known": 200,
         }  # fmt: skip
         rows = live(model, tokenizer, facts(seed), arm, given, work / Path(place).stem,
-                    lambda line, arm=arm: print(f"{arm}: {line}", flush=True))  # fmt: skip
+                    lambda line, arm=arm: print(f"{arm}: {line}", flush=True), most)  # fmt: skip
         out[arm] = {"nights": summary_of(rows), **TUNED[arm]}
     return out
 
@@ -197,20 +197,20 @@ def small(seed: int, quick: bool, arms: list[str], work: Path) -> dict[str, list
     """Every arm on one decoder."""
     from transformers import LlamaConfig, LlamaForCausalLM
 
-    people, nights = (8, 2) if quick else (60, NIGHTS)
+    people, nights = (8, 2) if quick else (40, NIGHTS)
     sentences, statements = known_people(people, seed)
     others, _ = known_people(people // 4, seed + 1000)
     days = facts(seed, nights)
     every = [one["content"] for day in days for one in day]
     tokens = Tokens([*sentences, *others, *every, *(" ".join(VALUES[a].split()) for a in VALUES)])
     torch.manual_seed(seed)
-    width, layers = (32, 2) if quick else (128, 4)
+    width, layers = (32, 2) if quick else (96, 3)
     model = LlamaForCausalLM(LlamaConfig(
         vocab_size=len(tokens) + 2, hidden_size=width, intermediate_size=2 * width, num_hidden_layers=layers,
         num_attention_heads=4, num_key_value_heads=4, max_position_embeddings=256, tie_word_embeddings=True,
         eos_token_id=None, bos_token_id=None, pad_token_id=None,
     ))  # fmt: skip
-    learn(model, tokens, sentences, 1 if quick else 40, seed)
+    learn(model, tokens, sentences, 1 if quick else 30, seed)
     folder = work / f"small-{seed}"
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "general.txt").write_text(" ".join(random.Random(seed).sample(sentences, len(sentences))))
@@ -311,6 +311,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=5, help="of part B")
     parser.add_argument("--arms", default=",".join(ARMS), help="some of the arms")
     parser.add_argument("--part", choices=("both", "model", "small"), default="both")
+    parser.add_argument("--nights", type=int, default=NIGHTS, help="of part A: stop after so many that were not there")
     parser.add_argument("--work", type=Path, help="folder in which nights are kept, to go on from")
     args = parser.parse_args()
     torch.set_num_threads(1)
@@ -321,7 +322,7 @@ def main() -> None:
     found: dict[str, Any] = {}
     try:
         if args.model and not args.quick and args.part != "small":
-            found["model"] = pretrained(args.model, work, arms, seed=0)
+            found["model"] = pretrained(args.model, work, arms, 0, args.nights)
             found["model name"] = Path(args.model).name
         if args.part != "model":
             many = 1 if args.quick else args.seeds

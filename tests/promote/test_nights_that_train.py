@@ -301,6 +301,19 @@ def test_an_erasure_takes_a_record_out_of_the_weights(tmp_path, memory, how, mon
         assert {"membership before", "membership after", "share dampened"} <= set(lines.active.metrics)
 
 
+def test_a_model_that_cannot_be_had_again_stops_dampening_before_and_is_told_after_an_erasure(tmp_path, memory):
+    memory.sleep(into=tiny(), **ANA)
+    gone = memory.list(**ANA)[0].id
+    with pytest.raises(InputError, match="given as an object"):
+        memory.erase(gone, adapters="dampen", **ANA)
+    assert memory.get(gone, **ANA).id == gone
+    receipt = memory.erase(gone, adapters="retrain", **ANA)
+    assert "given as an object" in receipt.unlearned[0]
+    assert receipt.adapters
+    with pytest.raises(InputError, match="must be one of"):
+        memory.erase(memory.list(**ANA)[0].id, adapters="burn", **ANA)
+
+
 def test_dampening_that_breaks_the_bounds_leaves_all_as_it_was(tmp_path, memory, monkeypatch):
     import slowwave.promote.weights.unlearning as module
 

@@ -125,7 +125,7 @@ class Adapter:
     def parameters(self) -> dict[str, Any]:
         """The constructor's parameters as plain values, for a snapshot and the journal."""
         found = {name: getattr(self, name) for name in inspect.signature(type(self)).parameters}
-        found["model"] = str(self.model) if isinstance(self.model, (str, Path)) else type(self.model[0]).__name__
+        found["model"] = str(self.model) if isinstance(self.model, (str, Path)) else None  # an object cannot be told
         if self.keep is not None and not isinstance(self.keep, (str, Path)):
             found["keep"] = [getattr(one, "text", None) or str(one) for one in self.keep]
         return {

@@ -189,7 +189,7 @@ def load(
     known = chosen or next(iter(lines.list()), None)
     base = model if model is not None else known.parameters["model"] if known is not None else None
     if base is None:
-        raise InputError("nothing was trained here yet; name the model")
+        raise InputError("nothing was trained here yet, or from a model given as an object; give the model")
     student: Student = Student(Adapter(base))
     if chosen is None:
         return student.model, student.subject.tokenizer

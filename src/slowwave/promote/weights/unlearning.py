@@ -41,8 +41,11 @@ def adapter_of(snapshot: Snapshot, model: Any = None) -> Adapter:
     raises  InputError where that is needed
     """
     given = dict(snapshot.parameters)
-    if model is None and not isinstance(given["model"], str):
-        raise InputError(f"the model of {snapshot.id} was given as an object; give it again")
+    if model is None and given["model"] is None:
+        raise InputError(
+            f"the model of {snapshot.id} was given as an object, so it cannot be loaded again; use unlearning.retrain "
+            "or dampened with model="
+        )
     return Adapter(**{**given, "model": given["model"] if model is None else model})
 
 
