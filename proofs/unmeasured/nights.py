@@ -92,7 +92,7 @@ def live(
         for number in range(len(rows), min(len(rows) + most, len(days))):
             for one in days[number]:
                 memory.add(one["content"], kind="fact", attrs=one["attrs"], at=f"2026-01-{number + 1:02d}", **user)
-            adapter = Adapter((copy.deepcopy(model), tokenizer), folder=folder / "adapters", held=0.0, budget=10.0,
+            adapter = Adapter((copy.deepcopy(model), tokenizer), folder=folder / "adapters", held=0.0, budget=1e9,
                               **given)  # fmt: skip
             begun = time.perf_counter()
             made = memory.sleep(into=adapter, **user).trained["snapshot"]
@@ -185,7 +185,7 @@ def known_people(many: int, seed: int) -> tuple[list[str], list[dict[str, Any]]]
 
 
 SMALL: dict[str, dict[str, Any]] = {
-    "full": {"lr": 1e-3, "epochs": 12},
+    "full": {"lr": 3e-4, "epochs": 12},
     "lora": {"lr": 1e-2, "epochs": 12},
     "lora with rehearsal": {"lr": 1e-2, "epochs": 12},
     "factorize-centralize": {"lr": 1e-2, "epochs": 12},
@@ -312,9 +312,10 @@ def main() -> None:
     parser.add_argument("--arms", default=",".join(ARMS), help="some of the arms")
     parser.add_argument("--part", choices=("both", "model", "small"), default="both")
     parser.add_argument("--nights", type=int, default=NIGHTS, help="of part A: stop after so many that were not there")
+    parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--work", type=Path, help="folder in which nights are kept, to go on from")
     args = parser.parse_args()
-    torch.set_num_threads(1)
+    torch.set_num_threads(args.threads)
     arms = args.arms.split(",")
     begun = time.perf_counter()
     work = args.work or Path(tempfile.mkdtemp())

@@ -90,7 +90,8 @@ class Adapter:
         if method not in RECIPES:
             raise InputError(f"no method {method!r} to train with; there are {', '.join(RECIPES)}")
         for name, value, low, high in (
-            ("replay", replay, 0, 16), ("strength", strength, 0, 1000), ("budget", budget, 0, 10), ("held", held, 0, 1),
+            ("replay", replay, 0, 16), ("strength", strength, 0, 1000), ("held", held, 0, 1),
+            ("budget", budget, 0, 1e9),
             ("known", known, 0, 10_000), ("least_support", least_support, 0, 10_000), ("most", most, 1, 100_000),
             ("least_days", least_days, 0, 1e6), ("epochs", epochs, 1, 10_000), ("batch", batch, 1, 4096),
             ("rank", rank, 1, 4096), ("save_every", save_every, 0, 10**9), ("slots", slots, 16, 10**8),

@@ -19,7 +19,7 @@ from slowwave.errors import InputError, NotFoundError
 from slowwave.weights.objective import plain
 from slowwave.weights.vectors import still
 
-ROWS, LENGTH, TOP = 96, 32, 64  # sequences, tokens of each, continuations kept
+ROWS, LENGTH, TOP = 96, 32, 255  # sequences, tokens of each, continuations kept beside the one that came
 GUARDED = 48  # sequences on which perplexity is watched
 OPENERS = ("The", "In", "A", "It", "He", "She", "There", "When", "We", "This", "On", "I", "After", "For", "Many", "My")
 
@@ -29,7 +29,8 @@ class General:
     """Sequences to replay with what the bare model expected, and others on which perplexity is watched.
 
     rows            (n, time) token ids
-    chosen, scores  (n, time, top) the likeliest next tokens and their log-probabilities by the bare model
+    chosen, scores  (n, time, top + 1) the likeliest next tokens and the one that came, with their log-probabilities by
+                    the bare model; where it is among the likeliest, it counts once
     guard           (m, time) token ids, never trained on
     """
 
@@ -45,6 +46,7 @@ class General:
         """
         kept = self.scores[places]
         now = torch.log_softmax(logits, -1).gather(-1, self.chosen[places])
+        now = torch.where(kept > -29.0, now, kept)  # the one that is among the likeliest already
         rest = torch.log1p(-kept.exp().sum(-1).clamp(max=1 - 1e-6))
         left = torch.log1p(-now.exp().sum(-1).clamp(max=1 - 1e-6))
         each = (kept.exp() * (kept - now)).sum(-1) + rest.exp() * (rest - left)
@@ -125,7 +127,10 @@ def _expected(model: Any, rows: Tensor) -> tuple[Tensor, Tensor]:
     chosen, scores = [], []
     with still(model):
         for part in torch.split(rows, 16):
-            likely = torch.log_softmax(plain(model(part)), -1).topk(min(TOP, model.config.vocab_size - 1), -1)
-            chosen.append(likely.indices)
-            scores.append(likely.values)
+            every = torch.log_softmax(plain(model(part)), -1)
+            likely = every.topk(min(TOP, every.shape[-1] - 2), -1)
+            came = torch.cat([part[:, 1:], likely.indices[:, -1:, 0]], 1)[..., None]  # of the last there is none
+            score = every.gather(-1, came).masked_fill((likely.indices == came).any(-1, keepdim=True), -30.0)
+            chosen.append(torch.cat([likely.indices, came], -1))
+            scores.append(torch.cat([likely.values, score], -1))
     return torch.cat(chosen), torch.cat(scores)
