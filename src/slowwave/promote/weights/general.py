@@ -68,10 +68,11 @@ def general_of(
     if file.is_file():
         return General(**load_file(file))
     rows = _rows(subject, text, "general", ROWS + GUARDED, seed)
-    watched = rows[ROWS:] if guard is None else _rows(subject, guard, "guard", GUARDED, seed)
-    if not len(watched):
-        raise InputError(f"{text} has {len(rows)} pieces of {LENGTH} tokens; give more than {ROWS}, or a guard")
-    rows = rows[:ROWS]
+    if guard is None:
+        cut = min(ROWS, 2 * len(rows) // 3)  # of a short text a third is watched
+        rows, watched = rows[:cut], rows[cut:]
+    else:
+        rows, watched = rows[:ROWS], _rows(subject, guard, "guard", GUARDED, seed)
     chosen, scores = _expected(subject.model, rows)
     found = {"rows": rows, "chosen": chosen, "scores": scores, "guard": watched}
     folder.mkdir(parents=True, exist_ok=True)
