@@ -264,6 +264,7 @@ def test_a_large_scope_gets_a_partition_that_finds_what_a_scan_finds(opened: Cal
     assert memory.build_ann(user_id="ben") == ""
     assert memory.store.ann_scopes() == [ANA]
     memory.add(["river and music on stone, late"], user_id="ana")
+    assert uses_the_graph(memory)
     overlap = []
     for query in ("wine and river", "music on stone", "bread", "cloud and paper on train"):
         row = FakeEmbedder(64).embed([query])[0]
@@ -278,6 +279,29 @@ def test_a_large_scope_gets_a_partition_that_finds_what_a_scan_finds(opened: Cal
     memory.erase(filters={"text": {"contains": "late"}}, user_id="ana")
     assert memory.store.ann_scopes() == []
     assert len(memory.search("wine", user_id="ana", threshold=0)) > 0
+
+
+def uses_the_graph(memory: Memory) -> bool:
+    """Whether the planner would walk through the index, where a scan is dear; it samples no vector."""
+    connections: Any = memory.store.connections  # type: ignore[attr-defined]
+    with connections.maintenance() as connection:
+        table = "slowwave." + connection.execute("SELECT 'ann_' || max(n) FROM slowwave.ann_parts").fetchone()[0]
+        sampled = connection.execute(
+            "SELECT a.attname FROM pg_statistic s JOIN pg_attribute a ON a.attrelid = s.starelid "
+            "AND a.attnum = s.staattnum WHERE s.starelid = %s::regclass",
+            (table,),
+        ).fetchall()
+    assert {name for (name,) in sampled} == {"tenant", "part", "engram"}
+    row = "[" + ",".join(["0.1"] * 64) + "]"
+    part = int(table.rpartition("_")[2])
+    with connections.note() as session:
+        session.execute("SET LOCAL seq_page_cost = 100")
+        session.execute("SET LOCAL hnsw.ef_search = 10")
+        plan = session.execute(
+            f"EXPLAIN SELECT engram FROM ann WHERE part = {part} "
+            f"ORDER BY vector::halfvec(64) <#> '{row}'::halfvec(64) LIMIT 5"
+        ).fetchall()
+    return any("vector_idx" in line for (line,) in plan)
 
 
 def test_another_embedder_is_told_and_reembedding_changes_it_for_good(opened: Callable[..., Memory]) -> None:
