@@ -202,7 +202,8 @@ class PostgresSidecars(Sidecars):
                 connection.execute("SELECT set_config('maintenance_work_mem', %s, true)", (BUILD_MEMORY,))
                 connection.execute(
                     f"CREATE INDEX {table}_vector_idx ON {table} USING hnsw "
-                    f"((vector::halfvec({model.dim})) halfvec_ip_ops) WITH (m = {M}, ef_construction = {EF_CONSTRUCTION})"
+                    f"((vector::halfvec({model.dim})) halfvec_ip_ops) "
+                    f"WITH (m = {M}, ef_construction = {EF_CONSTRUCTION})"
                 )
                 connection.execute(walls([table]))
                 # Without its statistics the planner takes every condition for a rare one, and sorts all rows.
