@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Callable
 from datetime import timedelta
@@ -189,6 +190,34 @@ def test_too_large_a_request_is_turned_down_with_or_without_its_length(open_door
     assert door.client.post("/v1/memories", content=parts, headers=kind).status_code == 413
     assert door.client.post("/mcp/ana", content=body, headers=kind).status_code == 413
     assert door.memory.list(**ANA) == []
+
+
+@pytest.mark.parametrize(
+    ("chunks", "length", "heard"), [(20, True, 20), (1000, True, 40), (20, False, 20), (11, False, 11)]
+)
+def test_who_says_too_much_is_heard_out_for_a_while_before_the_answer(
+    open_door: Callable[..., Door], chunks: int, length: bool, heard: int
+) -> None:
+    door = open_door(max_body_bytes=1000)
+    left, answered = [*[True] * (chunks - 1), False], list[Any]()
+    headers = [(b"host", b"localhost"), (b"content-type", b"application/json")]
+    headers += [(b"content-length", str(100 * chunks).encode())] if length else []
+    scope = {
+        "type": "http", "http_version": "1.1", "method": "POST", "path": "/v1/memories", "raw_path": b"/v1/memories",
+        "query_string": b"", "headers": headers, "client": ("127.0.0.1", 1), "server": ("localhost", 80),
+        "scheme": "http", "root_path": "", "state": {},
+    }  # fmt: skip
+
+    async def receive() -> Any:
+        assert left, "it waits for what never comes"
+        return {"type": "http.request", "body": b"x" * 100, "more_body": left.pop(0)}
+
+    async def send(message: Any) -> None:
+        answered.append(message.get("status"))
+
+    asyncio.run(door.app(scope, receive, send))
+    assert answered[0] == 413
+    assert chunks - len(left) == heard
 
 
 def test_every_answer_has_its_headers(door: Door) -> None:

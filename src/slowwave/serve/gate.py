@@ -26,6 +26,7 @@ STATIC = "/page/static/"  # style and script of the page, the same for everybody
 DOORS = ("/v1/", "/mcp", "/metrics")  # where a key is needed before anything else; pages say so themselves
 LOCAL_NAMES = ("localhost", "127.0.0.1", "[::1]", "::1", "testserver")
 FORWARDED = ("forwarded", "x-forwarded-for", "x-real-ip", "via")
+DRAINED = 4  # times as much as a request may have is read of one that has too much, and thrown away
 HEADERS = {
     "x-content-type-options": "nosniff",
     "x-frame-options": "DENY",
@@ -85,6 +86,8 @@ class Gate:
                 telemetry.refused.labels("too-large").inc()
                 if not status:
                     state["too_large"] = False
+                    if state.get("more_body", True):
+                        await self._drained(receive)
                     body = told_as("TooLarge", f"a request may have {most} bytes; send it in parts")
                     await Json(body, 413)(scope, receive, sending)
             except SlowwaveError as error:
@@ -145,6 +148,15 @@ class Gate:
         answer = Json(told(error), status, refusal_headers(error))
         await answer(scope, receive, send)
 
+    async def _drained(self, receive: Receive) -> None:
+        """Read on for a while: many clients hear an answer only when they have sent all they had to say."""
+        left = DRAINED * self.max_body_bytes
+        while left > 0:
+            message = await receive()
+            left -= len(message.get("body", b""))
+            if not message.get("more_body"):
+                return
+
     def _counted(self, scope: Scope, headers: Headers, receive: Receive) -> Receive:
         """The same body, cut off where it is too large."""
         most = self.max_body_bytes * (10 if scope["path"] in ("/v1/import", "/import") else 1)
@@ -157,6 +169,7 @@ class Gate:
             nonlocal seen
             message = await receive()
             seen += len(message.get("body", b""))
+            scope["state"]["more_body"] = bool(message.get("more_body"))
             if seen > most:
                 scope["state"]["too_large"] = True
                 raise _TooLarge
