@@ -24,6 +24,13 @@ def need_server() -> None:
         raise ExtraMissingError("slowwave serve", "server") from error
 
 
+def port(text: str) -> int:
+    """A port from 0 to 65535."""
+    if not (text.isascii() and text.isdigit() and int(text) <= 65535):
+        raise argparse.ArgumentTypeError(f"{text!r} is no port; give a number from 0 to 65535")
+    return int(text)
+
+
 def fill_serve(parser: Parser) -> None:
     """Where to listen, and what the application takes."""
     takes()(parser)
@@ -31,7 +38,8 @@ def fill_serve(parser: Parser) -> None:
     group.add_argument(
         "--host", default="127.0.0.1", help="address to listen on (default: 127.0.0.1); another one needs a key"
     )
-    group.add_argument("--port", type=int, default=8765, help="port to listen on (default: 8765); 0 takes any free one")
+    group.add_argument("--port", type=port, default=8765, metavar="PORT",
+                       help="port to listen on (default: 8765); 0 takes any free one")  # fmt: skip
     group.add_argument("--log-level", choices=("debug", "info", "warning", "error"), default="info",
                        help="a line of JSON a request from info on (default: info)")  # fmt: skip
     group.add_argument(
