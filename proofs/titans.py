@@ -10,14 +10,13 @@ b. Recall: 2, 4 or 8 pairs of 32 keys and values, up to 16 fillers, then every k
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 import torch
 
-from slowwave.bench.concluding import conclude, options, verdict_of
+from slowwave.bench.concluding import Parts, conclude, options, verdict_of
 from slowwave.bench.recall_tasks import KEYS, VOCABULARY, mqar
 from slowwave.bench.recall_training import answered, spread, trained
 from slowwave.state.baselines import DeltaRule
@@ -99,8 +98,12 @@ def main() -> None:
     given = options(__doc__, seeds=(3, ""), steps=(300, ""))
     seeds, steps = (1, 2) if given.quick else (given.seeds, given.steps)
     torch.set_num_threads(1)
-    begin, gap = time.process_time(), exact()
-    each = {name: [run(seed, name, steps) for seed in range(seeds)] for name in ARMS}
+    gap = exact()
+    parts = Parts(__file__, given.quick, steps=steps)
+    each = {
+        name: [parts.get(f"{name} {seed}", partial(run, seed, name, steps)) for seed in range(seeds)]
+        for name in ARMS
+    }
     arms = {
         name: {
             **{task: spread([one["accuracy"][task] for one in runs]) for task in ASKED},
@@ -113,7 +116,7 @@ def main() -> None:
     }
     verdict, summary = judge(arms, gap, given.quick)
     conclude(
-        __file__, Titans, verdict, summary, given.quick, begin, seeds,
+        parts, Titans, verdict, summary, seeds,
         steps=steps,
         chance=round(1 / KEYS, 4),
         **{"linear case, largest difference": gap},

@@ -28,8 +28,7 @@ from typing import Any
 
 import torch
 
-from slowwave.bench.concluding import conclude, verdict_of
-from slowwave.bench.partial import Partial
+from slowwave.bench.concluding import Parts, conclude, verdict_of
 from slowwave.bench.planted import after, found, invented, plain_cache, text_of
 from slowwave.bench.recall_training import spread
 from slowwave.models import resolve_embedder
@@ -218,7 +217,7 @@ def main() -> None:
     given.add_argument("--quick", action="store_true", help="a small run with random weights, for the code paths alone")
     given.add_argument("--model", help="a .gguf file, a folder or a name that transformers loads")
     given.add_argument("--books", type=int, default=len(BOOKS), help="how many novels, a seed each")
-    given.add_argument("--scratch", type=Path, help="where parts and states are kept while it runs; None keeps none")
+    given.add_argument("--scratch", type=Path, help="a folder where states are kept, to go on reading from")
     options = given.parse_args()
     torch.set_num_threads(1)
     if options.quick:
@@ -230,12 +229,12 @@ def main() -> None:
     base = Attending(model, tokenizer)
     reader = EMLLM(base, **SETTINGS)
     scratch: Path | None = options.scratch
-    kept = Partial(None if scratch is None else scratch / "em_llm.json", {**SETTINGS, "model": base.fingerprint})
+    parts = Parts(__file__, False, **SETTINGS, model=base.fingerprint)
 
     def encode(text: str) -> list[int]:
         return list(tokenizer.encode(text, add_special_tokens=False))
 
-    each, pace, begin = [], [], time.process_time()
+    each, pace = [], []
     for seed, book in enumerate(BOOKS[: options.books]):
         print(book, file=sys.stderr, flush=True)
 
@@ -244,10 +243,10 @@ def main() -> None:
             state, took = read(reader, ids, None if scratch is None else scratch / f"{book}.state")
             return [asked(reader, state, ids, facts, encode, tokenizer.decode, seed), took]
 
-        rows, took = kept.get(book, one)
+        rows, took = parts.get(book, one)
         each.append(rows)
         pace.append({"novel": book, **took})
-    cut = [kept.get(f"joints {seed}", lambda seed=seed: joints(base, encode, seed, 12, 200)) for seed in range(3)]
+    cut = [parts.get(f"joints {seed}", lambda seed=seed: joints(base, encode, seed, 12, 200)) for seed in range(3)]
     kinds = summed(each)
     verdict, summary = judge(kinds, False)
     bounds = {name: spread([one[name] for one in cut]) for name in cut[0]}
@@ -255,11 +254,10 @@ def main() -> None:
         f"{name} {row['mean']:.2f}" for name, row in bounds.items() if not name.startswith("mean")
     )
     conclude(
-        __file__, EMLLM, verdict, summary, False, begin, len(each),
+        parts, EMLLM, verdict, summary, len(each),
         model=Path(options.model).name, settings=SETTINGS, novels=pace, answers=kinds, boundaries=bounds,
     )  # fmt: skip
     figure(kinds)
-    kept.finish()
 
 
 def summed(each: list[Any]) -> dict[str, Any]:
@@ -287,7 +285,7 @@ def run_quick() -> None:
     state, _ = read(reader, ids, None)
     rows = asked(reader, state, ids, facts, encode, tokenizer.decode, 0)
     verdict, summary = judge(summed([rows]), True)
-    conclude(__file__, EMLLM, verdict, summary, True, time.process_time(), 1)
+    conclude(Parts(__file__, True), EMLLM, verdict, summary, 1)
 
 
 if __name__ == "__main__":

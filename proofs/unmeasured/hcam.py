@@ -10,13 +10,14 @@ one memory; the memory asks once, at the last step. Asked with 8 events, and wit
 from __future__ import annotations
 
 import time
+from functools import partial
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from slowwave.bench.concluding import conclude, options, verdict_of
+from slowwave.bench.concluding import Parts, conclude, options, verdict_of
 from slowwave.bench.recall_training import spread
 from slowwave.state.baselines import Recurrent
 from slowwave.state.hcam import HCAM
@@ -116,8 +117,11 @@ def main() -> None:
     given = options(__doc__, seeds=(3, ""), seconds=(20.0, "of CPU, for the training of one model"))
     seeds, steps = (1, 2) if given.quick else (given.seeds, 10**6)
     torch.set_num_threads(1)
-    begin = time.process_time()
-    each = {name: [run(seed, name, given.seconds, steps) for seed in range(seeds)] for name in ARMS}
+    parts = Parts(__file__, given.quick, seconds=given.seconds)
+    each = {
+        name: [parts.get(f"{name} {seed}", partial(run, seed, name, given.seconds, steps)) for seed in range(seeds)]
+        for name in ARMS
+    }
     arms = {
         name: {
             **{task: spread([one["accuracy"][task] for one in runs]) for task in runs[0]["accuracy"]},
@@ -128,7 +132,7 @@ def main() -> None:
     }
     verdict, summary = judge(arms, given.quick)
     conclude(
-        __file__, HCAM, verdict, summary, given.quick, begin, seeds,
+        parts, HCAM, verdict, summary, seeds,
         **{"cpu seconds a run": given.seconds},
         chance=1 / MOVES,
         arms=arms,

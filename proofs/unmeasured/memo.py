@@ -11,13 +11,14 @@ four hops over facts whose items were summed.
 from __future__ import annotations
 
 import time
+from functools import partial
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from slowwave.bench.concluding import conclude, options, verdict_of
+from slowwave.bench.concluding import Parts, conclude, options, verdict_of
 from slowwave.bench.recall_training import spread
 from slowwave.state.memo import MEMO
 
@@ -114,8 +115,11 @@ def main() -> None:
     given = options(__doc__, seeds=(3, ""), seconds=(15.0, "of CPU, for the training of one model"))
     seeds, steps = (1, 2) if given.quick else (given.seeds, 10**6)
     torch.set_num_threads(1)
-    begin = time.process_time()
-    each = {name: [run(seed, name, given.seconds, steps) for seed in range(seeds)] for name in ARMS}
+    parts = Parts(__file__, given.quick, seconds=given.seconds)
+    each = {
+        name: [parts.get(f"{name} {seed}", partial(run, seed, name, given.seconds, steps)) for seed in range(seeds)]
+        for name in ARMS
+    }
     arms = {
         name: {
             **{kind: spread([one["accuracy"][kind] for one in runs]) for kind in (DIRECT, INFERRED)},
@@ -127,7 +131,7 @@ def main() -> None:
     }
     verdict, summary = judge(arms, given.quick)
     conclude(
-        __file__, MEMO, verdict, summary, given.quick, begin, seeds,
+        parts, MEMO, verdict, summary, seeds,
         **{"cpu seconds a run": given.seconds},
         chance=0.5,
         arms=arms,

@@ -13,13 +13,13 @@ from __future__ import annotations
 
 import random
 import sys
-import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from slowwave.bench.concluding import conclude, options, verdict_of
+from slowwave.bench.concluding import Parts, conclude, options, verdict_of
 from slowwave.bench.planted import after, found, invented, plain_cache, text_of
 from slowwave.bench.recall_training import spread
 from slowwave.models.causal import fake_causal, load_causal
@@ -97,7 +97,6 @@ def judge(arms: dict[str, Any], quick: bool) -> tuple[str, str]:
 def main() -> None:
     given = options(__doc__, model=("", "a .gguf file, a folder or a name that transformers loads"), seeds=(5, ""))
     torch.set_num_threads(1)
-    begin = time.process_time()
     if not given.quick and not given.model:
         raise SystemExit("give --model, for instance smollm2-135m.gguf; or --quick")
     if given.quick:
@@ -105,10 +104,12 @@ def main() -> None:
     else:
         model, tokenizer = load_causal(given.model, purpose="this proof", extra="state")
     base, seeds = Attending(model, tokenizer), 1 if given.quick else given.seeds
+    parts = Parts(__file__, given.quick, model=base.fingerprint)
     each = []
     for seed in range(seeds):
         text = "It rained on the old house. " * 200 if given.quick else text_of(BOOKS[seed % len(BOOKS)])
-        each.append(run(base, lambda words: list(tokenizer.encode(words, add_special_tokens=False)), text, seed))
+        encode = lambda words: list(tokenizer.encode(words, add_special_tokens=False))  # noqa: E731
+        each.append(parts.get(f"{seed}", partial(run, base, encode, text, seed)))
         print(f"  draw {seed + 1} of {seeds}", file=sys.stderr, flush=True)
     arms = {
         arm: {key: spread([one[arm][key] for one in each]) for key in ("right", "said")} for arm in ARMS
@@ -116,7 +117,7 @@ def main() -> None:
     verdict, summary = judge(arms, given.quick)
     shape = (2, base.layers, base.kv_heads, 9, base.dim)
     conclude(
-        __file__, Memory3, verdict, summary, given.quick, begin, seeds,
+        parts, Memory3, verdict, summary, seeds,
         model=Path(given.model).name, chance=1 / (REFERENCES * EACH), arms=arms,
         **{"numbers of a reference, 8 of 128 and the opening, all layers": torch.Size(shape).numel()},
     )  # fmt: skip

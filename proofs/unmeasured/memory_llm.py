@@ -15,13 +15,13 @@ from __future__ import annotations
 
 import random
 import sys
-import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from slowwave.bench.concluding import conclude, options, verdict_of
+from slowwave.bench.concluding import Parts, conclude, options, verdict_of
 from slowwave.bench.planted import after, found, invented, plain_cache, text_of
 from slowwave.bench.recall_training import spread
 from slowwave.models.causal import fake_causal, load_causal
@@ -110,7 +110,6 @@ def judge(exact: dict[str, Any], arms: dict[str, Any], quick: bool) -> tuple[str
 def main() -> None:
     given = options(__doc__, model=("", "a .gguf file, a folder or a name that transformers loads"), seeds=(3, ""))
     torch.set_num_threads(1)
-    begin = time.process_time()
     if not given.quick and not given.model:
         raise SystemExit("give --model, for instance smollm2-135m.gguf; or --quick")
     if given.quick:
@@ -120,16 +119,17 @@ def main() -> None:
         seeds, size, times = given.seeds, (SLOTS, UPDATE), AFTER
     base = Attending(model, tokenizer)
     exact = survival(200 if given.quick else 10_000)
+    parts = Parts(__file__, given.quick, model=base.fingerprint)
     each = []
     for seed in range(seeds):
         text = "It rained on the old house. " * 200 if given.quick else text_of(BOOKS[seed % len(BOOKS)])
         encode = lambda words: list(tokenizer.encode(words, add_special_tokens=False))  # noqa: E731
-        each.append(run(base, encode, text, seed, size, times))
+        each.append(parts.get(f"{seed}", partial(run, base, encode, text, seed, size, times)))
         print(f"  draw {seed + 1} of {seeds}", file=sys.stderr, flush=True)
     arms = {arm: {t: spread([one[arm][t] for one in each]) for t in each[0][arm]} for arm in ARMS}
     verdict, summary = judge(exact, arms, given.quick)
     conclude(
-        __file__, MemoryLLM, verdict, summary, given.quick, begin, seeds,
+        parts, MemoryLLM, verdict, summary, seeds,
         model=Path(given.model).name, chance=round(1 / FACTS, 4), survival=exact, arms=arms,
         slots=SLOTS, update=UPDATE,
     )  # fmt: skip

@@ -10,14 +10,14 @@ last two are trained on 2 to 4 segments, and all asked at 2, 4 and 8.
 
 from __future__ import annotations
 
-import time
+from functools import partial
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from slowwave.bench.concluding import conclude, options, verdict_of
+from slowwave.bench.concluding import Parts, conclude, options, verdict_of
 from slowwave.bench.recall_training import spread
 from slowwave.state.frozen import Frozen
 from slowwave.state.memory_prompt import MemoryPrompt
@@ -134,15 +134,15 @@ def main() -> None:
     given = options(__doc__, seeds=(3, ""), base_steps=(600, ""), steps=(300, ""))
     seeds, base_steps, steps = (1, 2, 2) if given.quick else (given.seeds, given.base_steps, given.steps)
     torch.set_num_threads(1)
-    begin = time.process_time()
-    runs = [run(seed, base_steps, steps) for seed in range(seeds)]
+    parts = Parts(__file__, given.quick, base_steps=base_steps, steps=steps)
+    runs = [parts.get(f"{seed}", partial(run, seed, base_steps, steps)) for seed in range(seeds)]
     arms = {
         arm: {f"{n} segments": spread([one["accuracy"][arm][f"{n} segments"] for one in runs]) for n in ASKED}
         for arm in ARMS
     }
     verdict, summary = judge(arms, all(one["unchanged"] for one in runs), given.quick)
     conclude(
-        __file__, MemoryPrompt, verdict, summary, given.quick, begin, seeds,
+        parts, MemoryPrompt, verdict, summary, seeds,
         steps={"base": base_steps, "memory": steps},
         chance=1 / PLACES,
         arms=arms,

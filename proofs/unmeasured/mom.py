@@ -9,14 +9,13 @@ rule of equal state, MoM with a router that is frozen at random, and a single on
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 import torch
 
-from slowwave.bench.concluding import conclude, options, verdict_of
+from slowwave.bench.concluding import Parts, conclude, options, verdict_of
 from slowwave.bench.recall_tasks import KEYS, VOCABULARY, mqar
 from slowwave.bench.recall_training import answered, spread, trained
 from slowwave.state.baselines import DeltaRule
@@ -64,8 +63,11 @@ def main() -> None:
     given = options(__doc__, seeds=(5, ""), steps=(350, ""))
     seeds, steps = (1, 2) if given.quick else (given.seeds, given.steps)
     torch.set_num_threads(1)
-    begin = time.process_time()
-    each = {name: [run(seed, name, steps) for seed in range(seeds)] for name in ARMS}
+    parts = Parts(__file__, given.quick, steps=steps)
+    each = {
+        name: [parts.get(f"{name} {seed}", partial(run, seed, name, steps)) for seed in range(seeds)]
+        for name in ARMS
+    }
     arms = {
         name: {
             **{task: spread([one["accuracy"][task] for one in runs]) for task in ASKED},
@@ -78,7 +80,7 @@ def main() -> None:
     }
     verdict, summary = judge(arms, given.quick)
     conclude(
-        __file__, MoM, verdict, summary, given.quick, begin, seeds,
+        parts, MoM, verdict, summary, seeds,
         steps=steps,
         chance=round(1 / KEYS, 4),
         arms=arms,

@@ -6,11 +6,13 @@ import argparse
 import json
 import sys
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from slowwave.bench.base import as_json, machine, versions
+from slowwave.bench.partial import Partial
 
 UNTOLD = "cannot be told at this size"
 
@@ -32,23 +34,50 @@ def verdict_of(holds: bool, untold: bool) -> str:
     return UNTOLD if untold else "holds" if holds else "does not hold"
 
 
-def conclude(
-    proof: str, system: Any, verdict: str, summary: str, quick: bool, begin: float, seeds: int, **measured: Any
-) -> None:
-    """Print the verdict and, unless the run was a quick one, write results/NAME.json beside the proof.
+class Parts:
+    """What a proof has measured, part by part, so that a run that was stopped goes on; a quick run keeps nothing.
 
-    proof    the proof's own __file__
-    begin    `time.process_time()` when it began
-    seeds    how many, from 0 on
+    proof     the proof's own __file__; parts are kept beside its result, in results/NAME.json.part
+    settings  what the parts depend on
+    """
+
+    def __init__(self, proof: str, quick: bool, **settings: Any) -> None:
+        file = Path(proof)
+        self.quick = quick
+        self.result = file.with_name("results") / f"{file.stem}.json"
+        self.command = " ".join(["python", f"proofs/{file.name}", *_named(sys.argv[1:])])
+        self.cpu_seconds = 0.0
+        self._kept = Partial(None if quick else self.result, settings)
+
+    def get(self, key: str, measure: Callable[[], Any]) -> Any:
+        """The part of this name: as it was measured before, or measured now and kept. JSON values only."""
+
+        def timed() -> Any:
+            begin = time.process_time()
+            found = measure()
+            return {"found": found, "cpu_seconds": time.process_time() - begin}
+
+        part = self._kept.get(key, timed)
+        self.cpu_seconds += part["cpu_seconds"]
+        return part["found"]
+
+    def finish(self) -> None:
+        """The result is written: let go of the parts."""
+        self._kept.finish()
+
+
+def conclude(parts: Parts, system: Any, verdict: str, summary: str, seeds: int, **measured: Any) -> None:
+    """Print the verdict and, unless the run was a quick one, write the result.
+
+    seeds  how many, from 0 on
     """
     import torch
 
     if verdict == UNTOLD:
         summary = f"trained too briefly to tell; {summary}"
     print(f"{verdict}: {summary}")
-    if quick:
+    if parts.quick:
         return
-    file = Path(proof)
     result = {
         "system": system.name,
         "claim": system.claim,
@@ -56,12 +85,17 @@ def conclude(
         "summary": summary,
         "seeds": list(range(seeds)),
         **measured,
-        "cpu_seconds": round(time.process_time() - begin, 1),
-        "command": " ".join(["python", f"proofs/{file.name}", *sys.argv[1:]]),
+        "cpu_seconds": round(parts.cpu_seconds, 1),
+        "command": parts.command,
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "versions": {**versions(), "torch": torch.__version__},
         "machine": machine(),
     }
-    place = file.with_name("results") / f"{file.stem}.json"
-    place.parent.mkdir(exist_ok=True)
-    place.write_text(as_json(json.loads(json.dumps(result))), encoding="utf-8")
+    parts.result.parent.mkdir(exist_ok=True)
+    parts.result.write_text(as_json(json.loads(json.dumps(result))), encoding="utf-8")
+    parts.finish()
+
+
+def _named(words: list[str]) -> list[str]:
+    """Words of a command line, files by their names alone, which are no place on this machine."""
+    return [Path(word).name if "/" in word and Path(word).exists() else word for word in words]
