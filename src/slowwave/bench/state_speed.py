@@ -13,10 +13,13 @@ import sys
 import time
 import venv
 from collections.abc import Callable, Sequence
+from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from slowwave.bench.base import Benchmark, Progress, Result
+from slowwave.bench.partial import Partial
 
 PEER = "titans-pytorch==0.5.5"
 README = {"width": 384, "chunk": 64, "batch": 2, "time": 1024}  # the size in the peer's README
@@ -57,18 +60,23 @@ class StateSpeed(Benchmark):
 
         out: Result = {"torch": torch.__version__, "kernel": {}, "layers": {}, "titans at README size": {}}
         threads = (1,) if self.quick else self.threads
+        kept = Partial(self.out, self.settings())
         for place, count in enumerate(threads):
             torch.set_num_threads(count)
             key = f"{count} thread" + ("s" if count > 1 else "")
-            progress("kernels", place, len(threads))
-            out["kernel"][key] = self._kernels(count)
-            progress("layers", place, len(threads))
-            out["layers"][key] = self._layers(count)
-            progress("titans-pytorch", place, len(threads))
-            out["titans at README size"][key] = self._readme(count)
+            for part, measure in (
+                ("kernel", self._kernels), ("layers", self._layers), ("titans at README size", self._readme),
+            ):  # fmt: skip
+                progress(part, place, len(threads))
+                out[part][key] = kept.get(f"{part} {key}", partial(measure, count))
         torch.set_num_threads(1)
-        progress("stream", 0, 1)
-        out["stream"] = self._stream(progress)
+        made = self._streams()
+        out["stream"] = {}
+        for done, (name, (make, slower)) in enumerate(made.items()):
+            progress("stream", done, len(made))
+            out["stream"][name] = kept.get(f"stream {name}", partial(self._stream, make, slower))
+        progress("stream", len(made), len(made))
+        kept.finish()
         return out
 
     def _kernels(self, threads: int) -> dict[str, Any]:
@@ -174,42 +182,48 @@ class StateSpeed(Benchmark):
                     best[name][way] = min(best[name].get(way, float("inf")), max(seconds, 1e-9))
         return {name: {way: round(tokens / s) for way, s in ways.items()} for name, ways in best.items()}
 
-    def _stream(self, progress: Progress) -> dict[str, Any]:
+    def _streams(self) -> dict[str, tuple[Callable[[], Any], int]]:
+        """Bounded systems, and by how much their stream is shorter."""
+        from slowwave.models.causal import fake_causal
+        from slowwave.state import SYSTEMS
+
+        made: dict[str, tuple[Callable[[], Any], int]] = {
+            "titans": (lambda: SYSTEMS["titans"](16, layout="lmm", chunk=64), 1),
+            "titans, MAC": (lambda: SYSTEMS["titans"](16, layout="mac", chunk=64), 1),
+            "mom": (lambda: SYSTEMS["mom"](16, heads=2), 1),
+            "hcam": (lambda: SYSTEMS["hcam"](16, chunk=64, heads=2, capacity=8), 1),
+            "rmc": (lambda: SYSTEMS["rmc"](16, slots=4, heads=2, dim=8), 20),
+        }
+        if find_spec("transformers") is not None:
+            small: dict[str, Any] = {"local": 128, "sinks": 4, "retrieve": 128, "block": 64, "most": 32}
+            made["memory-llm"] = lambda: SYSTEMS["memory-llm"](fake_causal(), slots=128, update=32, block=64), 20
+            made["em-llm, 8,192 kept"] = lambda: SYSTEMS["em-llm"](fake_causal(), capacity=8192, **small), 20
+        return made
+
+    def _stream(self, make: Callable[[], Any], slower: int) -> dict[str, Any]:
         """Microseconds of CPU a token along one stream: in its first and its last tenth, and bytes at both ends."""
         import torch
 
-        from slowwave.state import SYSTEMS
-
-        piece = 64 if self.quick else 2000
-        made: dict[str, tuple[Any, int]] = {
-            "titans": (SYSTEMS["titans"](16, layout="lmm", chunk=64), 1),
-            "titans, MAC": (SYSTEMS["titans"](16, layout="mac", chunk=64), 1),
-            "mom": (SYSTEMS["mom"](16, heads=2), 1),
-            "hcam": (SYSTEMS["hcam"](16, chunk=64, heads=2, capacity=8), 1),
-            "rmc": (SYSTEMS["rmc"](16, slots=4, heads=2, dim=8), 20),
+        torch.manual_seed(self.seed)
+        system, piece = make(), 64 if self.quick else 2000
+        tokens = 640 if self.quick else self.tokens // slower
+        state, times = system.init_state(1), []
+        start = state.bytes
+        x = system.example(1, piece, torch.Generator().manual_seed(self.seed))
+        for _ in range(max(10, tokens // piece)):
+            begin = time.process_time()
+            with torch.no_grad():
+                state = system(x, state).state
+            times.append((time.process_time() - begin) / piece * 1e6)
+        tenth = max(1, len(times) // 10)
+        first, last = sorted(times[1 : tenth + 1]), sorted(times[-tenth:])
+        return {
+            "tokens": piece * len(times),
+            "microseconds a token, first tenth": round(first[len(first) // 2], 2),
+            "microseconds a token, last tenth": round(last[len(last) // 2], 2),
+            "state bytes, first and last": [start, state.bytes],
+            "finite": bool(all(leaf.isfinite().all() for leaf in state.leaves().values())),
         }
-        out = {}
-        for done, (name, (system, slower)) in enumerate(made.items()):
-            tokens = 640 if self.quick else self.tokens // slower
-            state, times = system.init_state(1), []
-            start = state.bytes
-            x = torch.randn(1, piece, 16)
-            for _ in range(max(10, tokens // piece)):
-                begin = time.process_time()
-                with torch.no_grad():
-                    state = system(x, state).state
-                times.append((time.process_time() - begin) / piece * 1e6)
-            tenth = max(1, len(times) // 10)
-            first, last = sorted(times[1 : tenth + 1]), sorted(times[-tenth:])
-            out[name] = {
-                "tokens": piece * len(times),
-                "microseconds a token, first tenth": round(first[len(first) // 2], 2),
-                "microseconds a token, last tenth": round(last[len(last) // 2], 2),
-                "state bytes, first and last": [start, state.bytes],
-                "finite": bool(all(leaf.isfinite().all() for leaf in state.leaves().values())),
-            }
-            progress("stream", done + 1, len(made))
-        return out
 
     def render(self, result: Result) -> str:
         lines = ["tokens a second, forward / forward and backward"]
