@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from slowwave.bench.base import Benchmark, Progress, Result
 from slowwave.bench.metrics import interval
+from slowwave.bench.partial import Partial
 from slowwave.errors import InputError
 from slowwave.records import Engram, Scope
 from slowwave.store.ids import new_id
@@ -89,14 +90,24 @@ class KeyValueForm(Benchmark):
         exact = KeyValues(frozen, dtype="float32")
         found: dict[str, list[dict[str, float]]] = {}
         lengths = []
+        kept = Partial(self.out, {**self.settings(), "model": frozen.fingerprint})
         for draw in range(draws):
-            rng = random.Random(self.seed * 1000 + draw)
-            engrams, asked = invented(rng, lambda made: len(exact.ids(made)) >= tokens)
-            lengths.append(len(exact.ids(engrams)))
-            asked = rng.sample(asked, min(questions, len(asked)))
-            for row, values in self._draw(exact, engrams, asked, rng):
+
+            def one(draw: int = draw) -> Any:
+                rng = random.Random(self.seed * 1000 + draw)
+                engrams, asked = invented(rng, lambda made: len(exact.ids(made)) >= tokens)
+                asked = rng.sample(asked, min(questions, len(asked)))
+                rows = []
+                for row, values in self._draw(exact, engrams, asked, rng):
+                    rows.append((row, values))
+                    progress(row, draw + 1, draws)
+                return len(exact.ids(engrams)), rows
+
+            length, rows = kept.get(f"draw {draw}", one)
+            lengths.append(length)
+            for row, values in rows:
                 found.setdefault(row, []).append(values)
-                progress(row, draw + 1, draws)
+        kept.finish()
         return {
             "model": {
                 "name": self.model.name if self.model else "random weights",
