@@ -17,7 +17,7 @@ bench() { # name of the result, then the benchmark and its options
 }
 
 if [ "${1:-}" = --quick ]; then
-    for name in locomo longmemeval beam epbench personamem memorybank factstream sleep speed; do
+    for name in locomo longmemeval beam epbench personamem memorybank factstream sleep speed state state-speed kv; do
         bench "$name" "$name" --quick
     done
 else
@@ -31,6 +31,8 @@ else
     bench factstream factstream
     bench sleep sleep
     bench speed speed
+    bench state state
+    bench state_speed state-speed
 fi
 if [ ${#failed[@]} -gt 0 ]; then
     echo "did not finish: ${failed[*]}" >&2

@@ -11,7 +11,6 @@ torch = pytest.importorskip("torch", reason="needs the extra state")
 
 from slowwave.state.kernels.advance import advance, advance_reference  # noqa: E402
 from slowwave.state.kernels.attention import (  # noqa: E402
-    joined_attention,
     prefix_attention,
     prefix_attention_reference,
     rotate,
@@ -155,14 +154,17 @@ def test_the_router_equals_its_loop_and_balances() -> None:
 
 def test_attention_over_a_prefix_equals_its_loop() -> None:
     q, k, v = (random(2, 3, 5, 4, seed=s) for s in range(3))
-    agree(prefix_attention, prefix_attention_reference, q, k, v, random(2, 3, 6, 4, seed=3), random(2, 3, 6, 4, seed=4))
+    agree(
+        lambda q, k, v, far_k, far_v: prefix_attention((q, k, v), (q, far_k, far_v))[0], prefix_attention_reference,
+        q, k, v, random(2, 3, 6, 4, seed=3), random(2, 3, 6, 4, seed=4),
+    )  # fmt: skip
 
 
 def test_slots_that_hold_nothing_are_as_none() -> None:
     q, k, v = (random(1, 4, 5, 4, seed=s) for s in range(3))
     k, v = k[:, :2], v[:, :2]  # two heads of keys for four of queries
     junk = random(1, 2, 6, 4, seed=5)
-    empty = prefix_attention(q, k, v, junk, junk, torch.zeros(1, 6, dtype=torch.bool))
+    empty, _ = prefix_attention((q, k, v), (q, junk, junk), torch.zeros(1, 6, dtype=torch.bool))
     plain = torch.nn.functional.scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=True)
     assert torch.allclose(empty, plain)
 
@@ -308,24 +310,16 @@ def test_packing_and_blocks_give_back_what_they_took() -> None:
     assert torch.equal(packing.unpack(grid.lift(laid), mask), x * mask[..., None])
 
 
-def test_one_softmax_over_near_and_far_keys_is_prefix_attention() -> None:
-    g = torch.Generator().manual_seed(4)
-    q = torch.randn(2, 4, 5, 6, generator=g, dtype=torch.float64)
-    k, v, far_k, far_v = (torch.randn(2, 2, n, 6, generator=g, dtype=torch.float64) for n in (5, 5, 3, 3))
+def test_a_query_meets_far_and_near_keys_at_different_positions_in_one_softmax() -> None:
+    q, far_q = random(2, 4, 5, 6, seed=1), random(2, 4, 5, 6, seed=2)
+    k, v, far_k, far_v = (random(2, 2, n, 6, seed=seed) for seed, n in enumerate((9, 9, 3, 3)))  # 4 were there before
     there = torch.tensor([[True, True, False], [True, False, True]])
-    found, weights = joined_attention((q, k, v), (q, far_k, far_v), there)
-    assert torch.allclose(found, prefix_attention(q, k, v, far_k, far_v, there), atol=1e-12)
-    assert weights.shape == (2, 4, 5, 8)
-    assert torch.allclose(weights.sum(-1), torch.ones(2, 4, 5, dtype=torch.float64))
-    held_k, held_v = (torch.randn(2, 2, 4, 6, generator=g, dtype=torch.float64) for _ in range(2))
-    late, _ = joined_attention((q, torch.cat([held_k, k], 2), torch.cat([held_v, v], 2)))
-    assert torch.allclose(late, prefix_attention(q, k, v, held_k, held_v), atol=1e-12)
-    far_q = torch.randn_like(q)
-    other, _ = joined_attention((q, k, v), (far_q, far_k, far_v))
-    wanted = torch.cat([far_q @ far_k.repeat_interleave(2, 1).mT, (q @ k.repeat_interleave(2, 1).mT)
-                        .masked_fill(~torch.ones(5, 5, dtype=torch.bool).tril(), -torch.inf)], -1)  # fmt: skip
-    wanted = (wanted * 6**-0.5).softmax(-1) @ torch.cat([far_v, v], 2).repeat_interleave(2, 1)
-    assert torch.allclose(other, wanted, atol=1e-12)
+    found, weights = prefix_attention((q, k, v), (far_q, far_k, far_v), there)
+    near = (q @ k.repeat_interleave(2, 1).mT).masked_fill(~torch.ones(5, 9, dtype=torch.bool).tril(4), -torch.inf)
+    far = (far_q @ far_k.repeat_interleave(2, 1).mT).masked_fill(~there[:, None, None], -torch.inf)
+    wanted = (torch.cat([far, near], -1) * 6**-0.5).softmax(-1)
+    assert torch.allclose(weights, wanted, atol=1e-12)
+    assert torch.allclose(found, wanted @ torch.cat([far_v, v], 2).repeat_interleave(2, 1), atol=1e-12)
 
 
 def test_a_growing_record_is_shared_and_no_branch_sees_another() -> None:

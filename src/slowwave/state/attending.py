@@ -19,7 +19,7 @@ from torch import Tensor
 
 from slowwave.errors import ExtraMissingError, ModelError
 from slowwave.state.frozen import Frozen
-from slowwave.state.kernels.attention import joined_attention
+from slowwave.state.kernels.attention import prefix_attention
 
 NAME = "slowwave"
 TOLERANCE = 1e-3
@@ -38,7 +38,7 @@ class Look:
         """q (batch, heads, time, dim), k and v (batch, kv heads, time, dim), unrotated -> as q."""
         places = torch.arange(q.shape[2], device=q.device)
         q, k = (self.base.rotate(x, places) for x in (q, k))
-        return joined_attention((q, k, v), scale=scale)[0]
+        return prefix_attention((q, k, v), scale=scale)[0]
 
     def enter(self, layer: int, hidden: Tensor) -> Tensor:
         """What goes into a layer, (batch, time, width)."""

@@ -13,6 +13,7 @@ from torch import Tensor
 from slowwave.errors import InputError
 from slowwave.state.kernels.growing import appended
 from slowwave.state.kernels.surprise import refined, spaced, surprising
+from slowwave.state.kernels.topk import top_k
 from slowwave.state.reader import Reader, ReaderState, View
 from slowwave.state.values import joined
 
@@ -166,8 +167,7 @@ class EMLLM(Reader[EventState]):
 
     def _kept(self, view: View, ids: Tensor, logits: Tensor, state: EventState) -> EventState:
         assert isinstance(view, _Events)
-        expected = torch.cat([state.logits[:, None], logits[:, :-1]], 1).log_softmax(-1)
-        unexpected = -expected.gather(-1, ids[..., None])[..., 0]
+        unexpected = self._surprise(ids, logits, state)
         if not int(state.seen[0]):
             unexpected[:, 0] = 0.0
         count = ids.shape[1]
@@ -235,9 +235,8 @@ class EMLLM(Reader[EventState]):
         if not events or not self.retrieve or not state.asked.shape[1]:
             return state
         query = state.asked[0].mean(0)  # (layers, kv heads x dim)
-        scores = torch.einsum("lf,elf->le", query, state.keys[0].to(query.dtype))
         room = state.chosen.shape[2]
-        order = scores.topk(min(events, 2 * room), -1).indices.tolist()
+        order = top_k(query[:, None], state.keys[0].to(query.dtype).transpose(0, 1), 2 * room)[1][:, 0].tolist()
         sizes, before = state.sizes[0].tolist(), state.near[0].tolist()
         found, beside = [], []
         alike = self.retrieve - int(self.near * self.retrieve)

@@ -13,6 +13,8 @@ from torch import Tensor
 from slowwave.errors import InputError
 from slowwave.state.kernels.growing import appended
 from slowwave.state.kernels.sparse import strongest
+from slowwave.state.kernels.surprise import surprise
+from slowwave.state.kernels.topk import top_k
 from slowwave.state.reader import Reader, ReaderState, View
 from slowwave.state.values import joined
 
@@ -157,9 +159,7 @@ class Memory3(Reader[ReferenceState]):
             index = where[None, :, :, None].expand(2, -1, -1, record.shape[-1])
             picked.append(record[:, layer].permute(1, 2, 0, 3).gather(2, index))
             places.append(where)
-        unexpected = -logits[0, :-1].log_softmax(-1).gather(-1, whole[0, 1:, None])[:, 0]
-        weights = F.pad(unexpected, (1, 0))[skip:]
-        return torch.stack(picked), torch.stack(places), self._key(ids, weights)
+        return torch.stack(picked), torch.stack(places), self._key(ids, surprise(logits[0], whole[0])[skip:])
 
     def learn(self, ids: Tensor, state: ReferenceState, generator: torch.Generator | None = None) -> ReferenceState:
         """The state with a text (batch, time) as references of its own, cut every `reference` tokens; a rest too short
@@ -200,14 +200,10 @@ class Memory3(Reader[ReferenceState]):
         return _References(self, state)
 
     def _asks(self, view: View, ids: Tensor, logits: Tensor, state: ReferenceState) -> Tensor:
-        return (self._unexpected(ids, logits, state)[..., None] * self._embedded(ids))[:, :, None]
-
-    def _unexpected(self, ids: Tensor, logits: Tensor, state: ReferenceState) -> Tensor:
-        expected = torch.cat([state.logits[:, None], logits[:, :-1]], 1).log_softmax(-1)
-        return -expected.gather(-1, ids[..., None])[..., 0]
+        return (self._surprise(ids, logits, state)[..., None] * self._embedded(ids))[:, :, None]
 
     def _kept(self, view: View, ids: Tensor, logits: Tensor, state: ReferenceState) -> ReferenceState:
-        weights = self._unexpected(ids, logits, state)
+        weights = self._surprise(ids, logits, state)
         new = super()._kept(view, ids, logits, state)
         return replace(new, ids=torch.cat([state.ids, ids], 1), weights=torch.cat([state.weights, weights], 1))
 
@@ -234,7 +230,7 @@ class Memory3(Reader[ReferenceState]):
         if not many or not state.asked.shape[1]:
             return state
         query = F.normalize(state.asked[:, :, 0].sum(1), dim=-1)
-        best = torch.einsum("bw,brw->br", query, state.keys).topk(many, -1).indices.sort(-1).values
+        best = top_k(query[:, None], state.keys, many)[1][:, 0].sort(-1).values
         return self.chosen(state, best)
 
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from slowwave.errors import InputError
 from slowwave.state.attending import Attending, Look, turned
-from slowwave.state.kernels.attention import joined_attention
+from slowwave.state.kernels.attention import prefix_attention
 from slowwave.state.kernels.growing import appended
 from slowwave.state.kernels.slots import Slots, append_slots, empty_slots
 from slowwave.state.reader import Reader, ReaderState, View
@@ -207,7 +207,7 @@ class _Injection(Look):
         if self._turn is None:
             cos, sin = self.base.angles(torch.arange(q.shape[2], device=q.device))
             self._turn = cos.to(q.dtype), sin.to(q.dtype)
-        return joined_attention((turned(q, *self._turn), turned(k, *self._turn), v), scale=scale)[0]
+        return prefix_attention((turned(q, *self._turn), turned(k, *self._turn), v), scale=scale)[0]
 
     def leave(self, layer: int, hidden: Tensor) -> Tensor:
         if self.keeps == "out":

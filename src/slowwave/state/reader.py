@@ -18,13 +18,15 @@ from types import MappingProxyType
 from typing import Any, ClassVar, Self, TypeVar
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from slowwave.errors import InputError
 from slowwave.state.attending import Attending, Look, turned
 from slowwave.state.base import Aux, Output, StateModule
-from slowwave.state.kernels.attention import joined_attention
+from slowwave.state.kernels.attention import prefix_attention
 from slowwave.state.kernels.growing import appended
+from slowwave.state.kernels.surprise import surprise
 from slowwave.state.packing import unflatten
 from slowwave.state.values import State, joined
 
@@ -98,6 +100,10 @@ class Reader(StateModule[S]):
             begun=state.begun + count,
             seen=state.seen + count,
         )
+
+    def _surprise(self, ids: Tensor, logits: Tensor, state: S) -> Tensor:
+        """How unexpected each of these tokens was, (batch, time), the first by what was expected before."""
+        return surprise(torch.cat([state.logits[:, None], logits], 1), F.pad(ids, (1, 0)))[:, 1:]
 
     def _asks(self, view: View, ids: Tensor, logits: Tensor, state: S) -> Tensor:
         """(batch, time, layers or 1, features) of these tokens."""
@@ -300,7 +306,7 @@ class View(Look):
         self.queries.append(q)
         far = self.far(layer, q, turned_q)
         there = None if far is None else far[3]
-        out, weights = joined_attention(
+        out, weights = prefix_attention(
             (turned_q, keys, values), None if far is None else (far[0], far[1], far[2]), there, scale
         )
         self.drew(layer, weights[..., weights.shape[-1] - held - time :])

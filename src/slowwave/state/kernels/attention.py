@@ -24,48 +24,15 @@ def rotate(x: Tensor, positions: Tensor, base: float = 10_000.0) -> Tensor:
 
 
 def prefix_attention(
-    q: Tensor,
-    k: Tensor,
-    v: Tensor,
-    prefix_k: Tensor,
-    prefix_v: Tensor,
-    prefix_there: Tensor | None = None,
-    there: Tensor | None = None,
-    scale: float | None = None,
-) -> Tensor:
-    """Causal attention whose tokens also see a prefix of keys and values; the caller has put positions into all keys.
-
-    q, k, v           (batch, heads, time, dim); fewer key heads than query heads are repeated
-    prefix_k, _v      (batch, key heads, slots, dim)
-    prefix_there      (batch, slots) bool, false for slots that hold nothing; with none there this is plain attention
-    there             (batch, time) bool, false for tokens that nobody may see
-    """
-    time, slots = q.shape[2], prefix_k.shape[2]
-    keys, values = torch.cat([prefix_k, k], 2), torch.cat([prefix_v, v], 2)
-    seen = torch.ones(time, slots + time, dtype=torch.bool, device=q.device).tril(slots)
-    allowed = seen.expand(q.shape[0], 1, -1, -1)
-    columns = torch.ones(q.shape[0], slots + time, dtype=torch.bool, device=q.device)
-    if prefix_there is not None:
-        columns = torch.cat([prefix_there, columns[:, slots:]], 1)
-    if there is not None:
-        columns = torch.cat([columns[:, :slots], there], 1)
-    own = F.pad(torch.eye(time, dtype=torch.bool, device=q.device), (slots, 0))  # no row without any column
-    allowed = (allowed & columns[:, None, None]) | own
-    return F.scaled_dot_product_attention(
-        q, keys, values, attn_mask=allowed, scale=scale, enable_gqa=keys.shape[1] != q.shape[1]
-    )
-
-
-def joined_attention(
     near: tuple[Tensor, Tensor, Tensor],
     far: tuple[Tensor, Tensor, Tensor] | None = None,
     far_there: Tensor | None = None,
     scale: float | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """One softmax over two groups of keys that a query meets at different positions; all are rotated already.
+    """Causal attention whose tokens also see keys that lie before; the caller has put positions into everything.
 
     near       q (batch, heads, time, dim); k, v (batch, kv heads, past + time, dim); a token sees those up to itself
-    far        q again, k, v (batch, kv heads, slots, dim), which every token sees
+    far        q again, perhaps at another position, and k, v (batch, kv heads, slots, dim), which every token sees
     far_there  (batch, slots) bool
     returns    (batch, heads, time, dim), and the weights (batch, heads, time, slots + past + time)
     """
