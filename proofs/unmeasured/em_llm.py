@@ -3,16 +3,16 @@
 Run: python proofs/em_llm.py --model smollm2-135m.gguf
 
 A novel is read once, in one stream, by a frozen model that sees the 16 first tokens, the newest 512 and 512 of
-recalled events. On the way 24 sentences are planted, such as "The secret of the copper lighthouse is honey.": 6 each at
-1, 4 and 16 times the local window of 512 before the end, and 6 over the whole novel, in three sets of two a distance. At
-the end each is asked for from the same state, by its first words. An answer is right when the value is the likeliest of
-all 24 (chance 0.042); it is also told how often it was the likeliest of all tokens. Beside it: the same state without
-events; with events drawn by lot; the model alone with as many of the newest tokens; and with as many of passages that a
-sentence encoder finds.
+recalled events. On the way 24 sentences are planted, such as "The secret of the copper lighthouse is honey.": 6 each
+at 1, 4 and 16 times the local window of 512 before the end, and 6 over the whole novel, in three sets of two a
+distance. At the end each is asked for from the same state, by its first words. An answer is right when the value is
+the likeliest of all 24 (chance 0.042); it is also told how often it was the likeliest of all tokens. Beside it: the
+same state without events; with events drawn by lot; the model alone with as many of the newest tokens; and with as
+many of passages that a sentence encoder finds.
 
 Second, boundaries: passages of different books joined; how many joints lie within 4 tokens of where an event begins,
-for surprise with and without refinement, for equal steps, and by lot, at equal counts. Parts are kept as they are done:
-a run that was stopped goes on.
+for surprise with and without refinement, for equal steps, and by lot, at equal counts. Parts are kept as they are
+done: a run that was stopped goes on.
 """
 
 from __future__ import annotations
