@@ -170,7 +170,9 @@ class Geometry(Probe):
         tokens = tokenise(subject, texts, None, self.context)
         whole = tokens.ids[(tokens.ids >= 0).all(1)]
         if len(whole) < 16:
-            raise InputError(f"the texts hold {len(whole)} sequences of {self.context} tokens; give more text")
+            raise InputError(
+                f"the texts hold {len(whole)} sequences of {self.context} tokens and 16 are needed; give more text"
+            )
         chosen = np.random.default_rng(self.seed).permutation(len(whole))[: self.sequences]
         return whole[np.sort(chosen)].astype(np.int64)
 
