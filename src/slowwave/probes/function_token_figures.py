@@ -14,6 +14,9 @@ FUNCTION, CONTENT, NULL = "#c8452f", "#2f6fb0", "#8a8f98"
 GROUP_COLOURS = {"f>f": "#e9a23b", "f>c": "#c8452f", "c>f": "#7fb685", "c>c": "#2f6fb0"}
 
 
+STRIP = 26  # tokens a line
+
+
 def _axes(columns: int = 1, width: float = 5.5, height: float = 3.6) -> tuple[Figure, Any]:
     import matplotlib
 
@@ -73,8 +76,8 @@ def coverage(layers: Mapping[str, Any], untrained: Mapping[str, Any], middle: st
         axis.semilogx(ks, found["coverage_at_1_percent"], "o--", color=CONTENT, label="C(k), edges at 1 %")
         if layer == middle:
             axis.semilogx(ks, untrained["coverage"], "x:", color=NULL, label="untrained")
+            axis.legend(frameon=False, loc="lower right")
         axis.set(xlabel="k commonest tokens", ylabel="share of features", ylim=(0, 1.03), title=f"layer {layer}")
-    axes[0].legend(frameon=False)
     return figure
 
 
@@ -95,17 +98,23 @@ def rarefied(trained: Mapping[str, Any], untrained: Mapping[str, Any]) -> Figure
 
 
 def strips(values: Mapping[str, Any]) -> Figure:
-    """Chosen features, token by token, for each prompt."""
-    prompts = values["prompts"]
-    longest = max(len(prompt["pieces"]) for prompt in prompts)
-    figure, _ = _axes(1, max(6.0, 0.55 * longest), 1.2 + 0.9 * len(prompts) * max(1, len(values["features"])) / 3)
+    """Chosen features, token by token, for each prompt, in lines of a width that can be read."""
+    prompts, features = values["prompts"], values["features"]
+    lines = [(n, begin) for n, prompt in enumerate(prompts) for begin in range(0, len(prompt["pieces"]), STRIP)]
+    figure, _ = _axes(1, 11, len(lines) * (0.8 + 0.17 * len(features)))
     figure.clear()
-    parts = figure.subplots(len(prompts), 1, squeeze=False)[:, 0]
-    for axis, prompt in zip(parts, prompts, strict=True):
-        axis.imshow(np.array(prompt["values"]), aspect="auto", cmap="Reds")
-        pieces = [repr(piece)[1:-1] for piece in prompt["pieces"]]
-        axis.set_xticks(range(len(pieces)), pieces, rotation=60, fontsize=7)
-        axis.set_yticks(range(len(values["features"])), [f"#{feature}" for feature in values["features"]], fontsize=7)
+    most = max(float(np.max(prompt["values"], initial=0)) for prompt in prompts) or 1.0
+    for axis, (n, begin) in zip(figure.subplots(len(lines), 1, squeeze=False)[:, 0], lines, strict=True):
+        table = np.full((len(features), STRIP), np.nan)
+        part = np.array(prompts[n]["values"])[:, begin : begin + STRIP]
+        table[:, : part.shape[1]] = part
+        axis.imshow(table, aspect="auto", cmap="Reds", vmin=0, vmax=most)
+        pieces = [repr(piece)[1:-1] for piece in prompts[n]["pieces"][begin : begin + STRIP]]
+        axis.set_xticks(range(len(pieces)), pieces, rotation=40, ha="right", rotation_mode="anchor", fontsize=8)
+        axis.set_yticks(range(len(features)), [f"#{feature}" for feature in features], fontsize=8)
+        axis.spines[["top", "right", "left", "bottom"]].set_visible(False)
+        if begin == 0:
+            axis.set_title(f"prompt {n + 1}", fontsize=9, loc="left")
     return figure
 
 
@@ -134,16 +143,18 @@ def transitions(values: Mapping[str, Any]) -> Figure:
 def echo(values: Mapping[str, Any]) -> Figure:
     """How often the features of a word fire again after it, by kind of token, with and without the word."""
     figure, (axis,) = _axes(1)
+    ways = (("rate", FUNCTION, "with the word"), ("control", NULL, "with another word"))
     for place, kind in enumerate(("function", "content", "template")):
-        for shift, (name, colour) in enumerate((("rate", FUNCTION), ("control", NULL))):
+        for shift, (name, colour, label) in enumerate(ways):
             each = np.array(values[kind][name])
-            axis.bar(place + 0.4 * shift, each.mean(), 0.38, color=colour, alpha=0.7, label=name if not place else None)
+            told = "_" if place else label
+            axis.bar(place + 0.4 * shift, each.mean(), 0.38, color=colour, alpha=0.7, label=told)
             axis.plot(np.full(len(each), place + 0.4 * shift), each, ".", color="black", markersize=3)
     axis.set_xticks(
         [0.2, 1.2, 2.2], [f"{kind} ({values[kind]['places']})" for kind in ("function", "content", "template")]
     )
     axis.set(ylabel="rate of firing again", title="a word's features at later tokens")
-    axis.legend(["with the word", "_", "with another word", "_"], frameon=False)
+    axis.legend(frameon=False, loc="upper left")
     return figure
 
 

@@ -88,7 +88,9 @@ def _steering(found: Values) -> list[Verdict]:
         parts.append(("One feature alone turns the answer", alone))
     for claim, rows in parts:
         if not rows:
-            out.append(Verdict(claim, OPEN, "rate", None, note="no trait was turned, so there is nothing to compare"))
+            out.append(
+                Verdict(claim, OPEN, "rate", None, note="no number of features, strongest first, turned answers")
+            )
             continue
         gaps = np.array([one["rate"] - one["random"] for one in rows])
         low, high = (float(gaps.min()), float(gaps.max())) if len(gaps) > 1 else (None, None)
