@@ -17,7 +17,8 @@ from slowwave.cloze.grids import recognised, ties_of, value_grids
 from slowwave.cloze.scoring import spans
 from slowwave.cloze.statements import Statement, furnish, read_statements
 from slowwave.cloze.subject import Subject
-from slowwave.promote.weights.general import General
+from slowwave.promote.weights.adapter import Adapter
+from slowwave.promote.weights.general import General, general_of
 from slowwave.promote.weights.lessons import Lesson
 from slowwave.weights.metrics import Perplexity
 
@@ -121,6 +122,27 @@ class Protected:
         return out
 
 
+def parted(known: int, seed: int) -> tuple[list[Statement], list[Statement]]:
+    """General knowledge in two parts: what may be watched, no more than is needed, and what may be rehearsed."""
+    if not known:
+        return [], []
+    every = furnish(common(), WRONG, 0, seed)
+    order = np.random.default_rng(seed).permutation(len(every)).tolist()
+    cut = min(2 * known, 2 * len(every) // 3)
+    return [every[place] for place in sorted(order[:cut])], [every[place] for place in order[cut:]]
+
+
+def watched(subject: Subject, adapter: Adapter, folder: Path, name: str) -> tuple[General, Protected]:
+    """What a night rehearses beside its lessons, and what it must not harm; of the bare model.
+
+    name  of the model: its fingerprint
+    """
+    spare = [one.text for one in parted(adapter.known, adapter.seed)[1]]
+    general = general_of(subject, folder, adapter.general, adapter.guard, name, adapter.seed, spare)
+    subject.model.eval()
+    return general, protected_of(subject, general, adapter.known, adapter.keep, folder, name, adapter.seed)
+
+
 @torch.no_grad()
 def answered(subject: Subject, statements: Sequence[Statement]) -> list[bool]:
     """Whether after the statement's words the value begins more likely than any wrong value: by its first token, so
@@ -153,9 +175,7 @@ def protected_of(
     keep   further statements, as `read_statements` takes them; None for none
     name   of the model: its fingerprint
     """
-    every = furnish(common(), WRONG, 0, seed) if known else []
-    drawn = np.random.default_rng(seed).permutation(len(every))[: 2 * known]  # no more than are needed are tried
-    every = [every[place] for place in sorted(drawn.tolist())]
+    every = parted(known, seed)[0]
     own = [] if keep is None else furnish(read_statements(keep), WRONG, 0, seed)
     guard = hashlib.sha256(
         general.guard.numpy().tobytes() + repr([(one.text, one.foils) for one in (*every, *own)]).encode()

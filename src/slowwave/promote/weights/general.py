@@ -7,6 +7,7 @@ held to it without running the bare model again.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -54,17 +55,19 @@ class General:
 
 
 def general_of(
-    subject: Subject, folder: Path, text: str | Path | None, guard: str | Path | None, name: str, seed: int
-) -> General:
+    subject: Subject, folder: Path, text: str | Path | None, guard: str | Path | None, name: str, seed: int,
+    sentences: Sequence[str] = (),
+) -> General:  # fmt: skip
     """Made once for a model and kept in a folder; nothing of a memory is in it.
 
     text, guard  files to take it from; None lets the model speak
     name         of the model: its fingerprint
+    sentences    to be rehearsed as well, in rows
     """
     from safetensors.torch import load_file, save_file
 
-    print_ = hashlib.sha256("".join((name, _content(text), _content(guard), str(seed))).encode()).hexdigest()[:16]
-    file = folder / f"general-{print_}.safetensors"
+    about = "\0".join((name, _content(text), _content(guard), str(seed), *sentences))
+    file = folder / f"general-{hashlib.sha256(about.encode()).hexdigest()[:16]}.safetensors"
     if file.is_file():
         return General(**load_file(file))
     rows = _rows(subject, text, "general", ROWS + GUARDED, seed)
@@ -73,6 +76,8 @@ def general_of(
         rows, watched = rows[:cut], rows[cut:]
     else:
         rows, watched = rows[:ROWS], _rows(subject, guard, "guard", GUARDED, seed)
+    ids = subject.encode(" ".join(f"{one}." for one in sentences))
+    rows = torch.cat([rows, torch.tensor(ids[: len(ids) // LENGTH * LENGTH], dtype=torch.int64).view(-1, LENGTH)])
     chosen, scores = _expected(subject.model, rows)
     found = {"rows": rows, "chosen": chosen, "scores": scores, "guard": watched}
     folder.mkdir(parents=True, exist_ok=True)

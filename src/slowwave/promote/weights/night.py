@@ -106,8 +106,7 @@ def night(
     parent  go on from this one; None from the bare model
     raises  InputError, ModelError, ... before anything is kept
     """
-    from slowwave.promote.weights.gate import asked, judged, protected_of
-    from slowwave.promote.weights.general import general_of
+    from slowwave.promote.weights.gate import asked, judged, watched
     from slowwave.promote.weights.student import Student
     from slowwave.promote.weights.training import guards_of, train
 
@@ -118,11 +117,7 @@ def night(
     student = Student(adapter)
     progress("load the model", 1, 1)
     check_parent(parent, student.fingerprint, adapter.kind)
-    general = general_of(student.subject, folder, adapter.general, adapter.guard, student.fingerprint, adapter.seed)
-    student.model.eval()
-    protected = protected_of(
-        student.subject, general, adapter.known, adapter.keep, folder, student.fingerprint, adapter.seed
-    )
+    general, protected = watched(student.subject, adapter, folder, student.fingerprint)
     before = None if parent is None else snapshots.path(parent.id)
     methods = student.prepare(parent, before)
     nights = 0 if parent is None else len(parent.data)

@@ -15,8 +15,8 @@ import torch
 
 from slowwave.errors import InputError, NotFoundError
 from slowwave.promote.weights.adapter import Adapter
-from slowwave.promote.weights.gate import asked, judged, protected_of
-from slowwave.promote.weights.general import General, general_of
+from slowwave.promote.weights.gate import asked, judged, watched
+from slowwave.promote.weights.general import General
 from slowwave.promote.weights.lessons import Lesson, lessons
 from slowwave.promote.weights.night import Trained, keep, night, plan_of
 from slowwave.promote.weights.selection import Selection
@@ -102,10 +102,7 @@ def dampened(
         return None
     adapter = adapter_of(active, model)
     student = Student(adapter)
-    general = general_of(student.subject, folder, adapter.general, adapter.guard, student.fingerprint, adapter.seed)
-    protected = protected_of(
-        student.subject, general, adapter.known, adapter.keep, folder, student.fingerprint, adapter.seed
-    )
+    general, protected = watched(student.subject, adapter, folder, student.fingerprint)
     path = snapshots.path(active.id)
     if adapter.kind == "stacked":  # its factors as one adapter, so that they can be dampened
         rank = min(next(iter(tensors_of(path).values())).shape)
