@@ -61,8 +61,7 @@ def after(base: Attending, cache: Any, prompt: Sequence[int]) -> Tensor:
     """The logits (vocabulary,) after a prompt that follows a cache, which stays as it was."""
     import torch
 
-    before = cache.get_seq_length()
     out = base.model(input_ids=torch.tensor([list(prompt)]), past_key_values=cache, use_cache=True)
-    cache.crop(before)
-    found: Tensor = out.logits[0, -1]
-    return found
+    cache.crop(-len(prompt))
+    last: Tensor = out.logits[0, -1]
+    return last
