@@ -54,6 +54,7 @@ class Compare(Probe):
         "One autoencoder is trained on both models, so that a feature means the same in both; the control for rates of "
         "firing is the first model on other documents."
     )
+    proof = "proofs/compare.py"
 
     def __init__(
         self,

@@ -1,6 +1,6 @@
 """compare: is what a short training changed told from what it left, on two checkpoints and on a real model?
 
-Run: python proofs/unmeasured/compare.py --model smollm2-135m.gguf
+Run: python proofs/compare.py --model smollm2-135m.gguf
 
 Tiny: a decoder reads about some people; a checkpoint later it has read about others too, and of a third group it
 never reads. The instrument lays the two checkpoints side by side on the texts of the second reading, with statements
