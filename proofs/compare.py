@@ -197,7 +197,8 @@ def draw(parts: Mapping[str, Any], path: Path) -> None:
     right.set(ylabel="share of features changed tenfold", title="features")
     for axis in (left, right):
         axis.set_xticks(place, [name for name, _ in rows])
-        axis.legend(frameon=False, fontsize=7)
+        axis.set_ylim(0, 1.25 * axis.get_ylim()[1])
+        axis.legend(frameon=False, fontsize=8, ncol=2, loc="upper center")
     figure.savefig(path, dpi=72)
 
 
