@@ -62,7 +62,7 @@ class StructuralMemory(TurnMemory):
         "own: equal texts of different turns do not collide. Without a model facts and summaries are extracts, triples "
         "are read off the order of words, and a thought is the phrases that the finds share."
     )
-    proof = None
+    proof = "proofs/structural_memory.py"
 
     def __init__(
         self,
