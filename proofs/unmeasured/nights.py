@@ -318,7 +318,7 @@ def main() -> None:
     parser.add_argument("--model", help="a pretrained model, for part A")
     parser.add_argument("--seeds", type=int, default=5, help="of part B")
     parser.add_argument("--first", type=int, default=0, help="of part B: the first seed, to share seeds out")
-    parser.add_argument("--kept", action="store_true", help="of part B: the seeds that are done, and write what there is")
+    parser.add_argument("--kept", action="store_true", help="of part B: the seeds that are done; write what there is")
     parser.add_argument("--arms", default=",".join(ARMS), help="some of the arms")
     parser.add_argument("--part", choices=("both", "model", "small"), default="both")
     parser.add_argument("--nights", type=int, default=NIGHTS, help="of part A: stop after so many that were not there")
