@@ -1,6 +1,6 @@
 """Sleep that trains: five nights of eight invented facts each, by five ways to train; what is held, what is lost?
 
-Run: python proofs/unmeasured/nights.py --model smollm2-135m.gguf
+Run: python proofs/nights.py --model smollm2-135m.gguf
 
 A. A pretrained model. 40 facts (home, job, pet, favourite drink of ten invented people, two people a night) go into a
    memory day by day, and `memory.sleep(into=...)` teaches them, with nothing but the arm's own method: full finetuning,
@@ -296,6 +296,17 @@ def over_seeds(runs: list[dict[str, list[dict[str, float]]]]) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def minutes(found: Mapping[str, Any]) -> float:
+    """Of all nights, those of earlier runs included."""
+    total = 0.0
+    for part in (found.get("model", {}), found.get("small", {})):
+        for row in part.values():
+            for night in row["nights"]:
+                each = night["seconds"]
+                total += sum(each["each"]) if isinstance(each, dict) else each
+    return total / 60
+
+
 def draw(found: dict[str, Any], axes: Any) -> None:
     """What is held against what is lost, night by night."""
     rows = found.get("model") or found["small"]
@@ -327,7 +338,6 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     arms = args.arms.split(",")
-    begun = time.perf_counter()
     work = args.work or Path(tempfile.mkdtemp())
     work.mkdir(parents=True, exist_ok=True)
     found: dict[str, Any] = {}
@@ -353,11 +363,12 @@ def main() -> None:
     if args.quick or not (whole or args.kept):
         return
     path = Path(__file__)
+    part = "--model smollm2-135m.gguf" if "model" in found else "--part small"
     result = {
         "name": "nights", "claim": CLAIM, "verdict": verdict, "summary": f"{said}; {words}", "parts": parts,
-        "seeds": found.get("seeds", []), **found, "minutes": round((time.perf_counter() - begun) / 60, 1),
+        "seeds": found.get("seeds", []), **found, "minutes": round(minutes(found), 1),
         "date": datetime.now(UTC).isoformat(timespec="seconds"), "versions": {**versions(), **torch_version()},
-        "machine": machine(), "command": "python proofs/nights.py --model smollm2-135m.gguf",
+        "machine": machine(), "command": f"python proofs/nights.py {part}",
     }  # fmt: skip
     target = path.parent / "results" / "nights.json"
     target.write_text(as_json(result), encoding="utf-8")
