@@ -24,6 +24,7 @@ import gzip
 import json
 import random
 import shutil
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping
@@ -159,7 +160,7 @@ def pretrained(place: str, work: Path, arms: list[str], seed: int, most: int) ->
             "known": 200,
         }  # fmt: skip
         rows = live(model, tokenizer, facts(seed), arm, given, work / Path(place).stem,
-                    lambda line, arm=arm: print(f"{arm}: {line}", flush=True), most)  # fmt: skip
+                    lambda line, arm=arm: print(f"{arm}: {line}", file=sys.stderr, flush=True), most)  # fmt: skip
         out[arm] = {"nights": summary_of(rows), **TUNED[arm]}
     return out
 
@@ -234,7 +235,7 @@ def small(seed: int, quick: bool, arms: list[str], work: Path) -> dict[str, list
             given["epochs"] = 1
         rows = live(model, tokens, days, arm, given, folder)
         out[arm] = summary_of(rows)
-        print(f"seed {seed}, {arm}: {out[arm][-1]}", flush=True)
+        print(f"seed {seed}, {arm}: {out[arm][-1]}", file=sys.stderr, flush=True)
     return out
 
 
