@@ -220,6 +220,7 @@ def main() -> None:
     given.add_argument("--quick", action="store_true", help="a small run with random weights, for the code paths alone")
     given.add_argument("--model", help="a .gguf file, a folder or a name that transformers loads")
     given.add_argument("--books", type=int, default=1, help="how many novels, at most 3")
+    given.add_argument("--joints", type=int, default=3, help="draws of joined passages; 0 leaves boundaries out")
     given.add_argument("--scratch", type=Path, help="a folder where states are kept, to go on reading from")
     options = given.parse_args()
     torch.set_num_threads(1)
@@ -249,13 +250,15 @@ def main() -> None:
         rows, took = parts.get(book, one)
         each.append(rows)
         pace.append({"novel": book, **took})
-    cut = [parts.get(f"joints {seed}", lambda seed=seed: joints(base, encode, seed, 12, 120)) for seed in range(3)]
+    cut = [parts.get(f"joints {seed}", lambda seed=seed: joints(base, encode, seed, 12, 120))
+           for seed in range(options.joints)]  # fmt: skip
     kinds = summed(each)
     verdict, summary = judge(kinds, False)
-    bounds = {name: spread([one[name] for one in cut]) for name in cut[0]}
-    summary += "; joints of passages met by an event's beginning: " + ", ".join(
-        f"{name} {row['mean']:.2f}" for name, row in bounds.items() if not name.startswith("mean")
-    )
+    bounds = {name: spread([one[name] for one in cut]) for name in cut[0]} if cut else {}
+    if cut:
+        summary += "; joints of passages met by an event's beginning: " + ", ".join(
+            f"{name} {row['mean']:.2f}" for name, row in bounds.items() if not name.startswith("mean")
+        )
     conclude(
         parts, EMLLM, verdict, summary, SETS * len(each),
         model=Path(options.model).name, settings=SETTINGS, novels=pace, answers=kinds, boundaries=bounds,
