@@ -180,6 +180,31 @@ def plot_systems(results: Path = RESULTS) -> None:
     pyplot.close(figure)
 
 
+def plot_continual(results: Path = RESULTS) -> None:
+    """docs/figures/continual.png: what a task costs along many, beside Avalanche."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    file = results / "continual.json"
+    cost = json.loads(file.read_text("utf-8")).get("avalanche", {}).get("cost", {}) if file.is_file() else {}
+    if not cost:
+        return
+    tasks = json.loads(file.read_text("utf-8"))["parameters"]["tasks"]
+    figure, axis = pyplot.subplots(figsize=(7, 4), layout="constrained")
+    for number, (method, both) in enumerate(cost.items()):
+        for side, line in (("slowwave", "-"), ("avalanche", "--")):
+            curve = both[side]["curve, ms"]
+            at = [(place + 0.5) * tasks / len(curve) for place in range(len(curve))]
+            axis.plot(at, curve, line, color=f"C{number}", label=f"{method}, {side}")
+    axis.set(xlabel="task", ylabel="milliseconds a task", yscale="log")
+    axis.legend(fontsize=7, frameon=False, ncols=2)
+    axis.spines[["top", "right"]].set_visible(False)
+    figure.savefig(ROOT / "docs" / "figures" / "continual.png", dpi=110, metadata={"Software": None})
+    pyplot.close(figure)
+
+
 def filled(text: str, make: Callable[[str, Any], str], results: Path = RESULTS) -> str:
     """The text with every table made anew whose result is there."""
 
@@ -287,6 +312,7 @@ def main() -> int:
     given = asked.parse_args()
     if given.figures:
         plot_systems(given.results)
+        plot_continual(given.results)
     for path, text in made(given.results):
         if not path.is_file() or path.read_text("utf-8") != text:
             path.write_text(text, encoding="utf-8")

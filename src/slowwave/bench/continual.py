@@ -1,28 +1,37 @@
-"""All methods of the weights form on the same streams with the same budget, and what a task costs after a hundred."""
+"""All methods of the weights form on the same streams with the same budget, what a task costs, and Avalanche."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from slowwave.bench.arms import live, table, torch_version
+from slowwave.bench.arms import short, table, told, torch_version
 from slowwave.bench.base import Benchmark, Progress, Result
+from slowwave.bench.continual_peer import beside, flatness
+from slowwave.bench.partial import Partial
+from slowwave.errors import InputError
 
 COLUMNS = ("accuracy", "forgetting", "plasticity", "WC-ACC", "stability gap")
+LANGUAGE = ("sa-proj", "gate-and-up", "sparse-memory-finetuning")  # rows that language models alone have
+PARTS = ("methods", "language", "cost")
 SHARED = "Adam 1e-3, batches of 32, 8 epochs, perceptron 64-128-128-10, memories of 200 examples where there are any"
 
 
 class Continual(Benchmark):
-    """Methods against each other: permuted digits, pairs of digits by class and by task, associations for a language
-    model, and the cost of each of a hundred tasks.
+    """All methods of memory in weights on the same streams, what each of many tasks costs, and Avalanche beside them.
 
-    seeds  how many of them; `seed` is the first
-    tasks  of the cost curve
-    only   these rows alone; empty takes all
+    Permuted digits, pairs of digits by class and by task, pairs of garments by domain, associations for a language
+    model. A run with `out` that is broken off goes on where it was.
+
+    seeds      how many of them; `seed` is the first
+    tasks      of the cost curve
+    only       these rows alone; empty takes all
+    parts      of "methods", "language" and "cost"
+    avalanche  a Python that has avalanche-lib 0.6.0: naive, replay, EWC, GEM and LwF run there too, on the same streams
+               and from the same weights, in turn with ours
     """
 
     name = "continual"
@@ -35,37 +44,71 @@ class Continual(Benchmark):
         seeds: int = 3,
         tasks: int = 100,
         only: tuple[str, ...] = (),
+        parts: tuple[str, ...] = PARTS,
+        avalanche: str | Path | None = None,
     ) -> None:
         super().__init__(quick, seed, out)
-        self.seeds, self.tasks, self.only = seeds, tasks, only
+        if unknown := set(parts) - set(PARTS):
+            raise InputError(f"no part {', '.join(sorted(unknown))}; there are {', '.join(PARTS)}")
+        self.seeds, self.tasks, self.parts = seeds, tasks, tuple(parts)
+        self.only: tuple[str, ...] = ()
+        known = {*self._rows("domain, task"), *LANGUAGE}
+        if lacking := set(only) - known:
+            raise InputError(f"no row {', '.join(sorted(lacking))}; there are {', '.join(sorted(known))}")
+        self.only = tuple(only)
+        self.avalanche = None if avalanche is None else Path(avalanche)
 
     def measure(self, progress: Progress) -> Result:
-        from slowwave.weights.data import digits, glyphs
+        from slowwave.weights.data import digits, fashion_mnist, glyphs
         from slowwave.weights.stream import permuted, split
 
         data = glyphs(train=60, test=40) if self.quick else digits(train=600, test=300)
+        garments = data if self.quick else fashion_mnist().pooled(8)
         seeds = 1 if self.quick else self.seeds
-        epochs = 1 if self.quick else 8
-        found: dict[str, Any] = {}
         streams: dict[str, Callable[[int], Any]] = {
-            "permuted, domain-incremental": lambda seed: permuted(data, 2 if self.quick else 5, self.seed + seed),
-            "pairs, class-incremental": lambda seed: split(data, 2, "class"),
-            "pairs, task-incremental": lambda seed: split(data, 2, "task"),
+            "permuted digits, domain-incremental": lambda seed: permuted(
+                data, 2 if self.quick else 5, self.seed + seed
+            ),
+            "pairs of digits, class-incremental": lambda seed: split(data, 2, "class"),
+            "pairs of digits, task-incremental": lambda seed: split(data, 2, "task"),
+            "pairs of garments, domain-incremental": lambda seed: split(garments, 2, "domain"),
         }
-        total = len(streams) + 2
-        for place, (name, stream) in enumerate(streams.items()):
-            progress(name, place, total)
-            arms = {key: partial(self._learner, make=make, epochs=epochs) for key, make in self._rows(name).items()}
-            found[name] = live(arms, stream, seeds)
-        progress("associations", total - 2, total)
-        found["associations, language model"] = self._language(seeds)
-        progress("cost", total - 1, total)
-        cost = self._cost()
-        progress("cost", total, total)
-        return {
-            "data": data.name, "settings": SHARED, "seeds": [self.seed + n for n in range(seeds)], "streams": found,
-            "cost": cost, "torch": torch_version()["torch"],
-        }  # fmt: skip
+        settings = {"seed": self.seed, "tasks": self.tasks, "quick": self.quick}
+        parts = Partial(None if self.quick else self.out, settings)
+        found: dict[str, Any] = {}
+        total = len(streams) + 3
+        if "methods" in self.parts:
+            for place, (name, stream) in enumerate(streams.items()):
+                progress(name, place, total)
+                arms = {key: partial(self._learner, make=make) for key, make in self._rows(name).items()}
+                found[name] = self._lived(name, arms, stream, seeds, parts)
+        if "language" in self.parts:
+            progress("associations", total - 3, total)
+            found["associations, language model"] = self._language(seeds, parts)
+        out: Result = {"data": data.name, "settings": SHARED, "seeds": [self.seed + n for n in range(seeds)]}
+        out |= {"streams": found, "torch": torch_version()["torch"], "cost": {}}
+        if "cost" in self.parts:
+            progress("cost", total - 2, total)
+            out["cost"] = self._cost(parts)
+        if self.avalanche is not None:
+            short = {name: streams[name] for name in list(streams)[:2]}
+            out["avalanche"] = beside(self.avalanche, short, self._long(), seeds, self.quick, progress, parts.get)
+        progress("done", total, total)
+        parts.finish()
+        return out
+
+    def _lived(
+        self, stream: str, arms: dict[str, Any], make: Callable[[int], Any], seeds: int, parts: Partial
+    ) -> dict[str, Any]:
+        """Arm by arm, seed by seed."""
+        rows: dict[str, dict[str, list[float]]] = {}
+        for seed in range(seeds):
+            given = make(seed)
+            for name, arm in arms.items():
+                summary = parts.get(f"{stream}/{name}/{seed}", partial(summed, arm, seed, given))
+                for key, value in summary.items():
+                    rows.setdefault(name, {}).setdefault(key, []).append(value)
+        return {name: {key: told(values) for key, values in row.items()} for name, row in rows.items()}
 
     def _rows(self, stream: str) -> dict[str, Callable[[], list[Any]]]:
         """Row -> its methods. Settings stand here, once, the same for every stream."""
@@ -78,6 +121,7 @@ class Continual(Benchmark):
             "replay": lambda: [_made("replay", capacity=memory)],
             "ewc": lambda: [_made("ewc", strength=30.0)],
             "ewc, online": lambda: [_made("ewc", strength=30.0, variant="online")],
+            "lwf": lambda: [M["lwf"]()],
             "replay + ewc": lambda: [_made("replay", capacity=memory), _made("ewc", strength=30.0)],
             "gem": lambda: [_made("gem", memories=each)],
             "a-gem": lambda: [_made("gem", variant="a-gem", memories=each, many=32)],
@@ -98,18 +142,19 @@ class Continual(Benchmark):
             rows["hypernetworks (task known)"] = lambda: [M["hypernetworks"]()]
         return {name: rows[name] for name in rows if not self.only or name in self.only}
 
-    def _learner(self, seed: int, make: Callable[[], list[Any]], epochs: int, every: int = 20) -> Any:
+    def _learner(self, seed: int, make: Callable[[], list[Any]], epochs: int = 8, every: int = 20) -> Any:
         from slowwave.weights import Classifier, Learner
         from slowwave.weights.hypernetworks import HyperNetwork
 
         methods = make()
+        epochs = 1 if self.quick else epochs
         seed += self.seed
         model: Any = Classifier(64, (128, 128), 10, seed=seed)
         if any(method.name == "hypernetworks" for method in methods):
             model = HyperNetwork(64, (64, 32), 10, tasks=max(10, self.tasks), seed=seed)
         return Learner(model, methods, optimiser="adam", lr=1e-3, epochs=epochs, evaluate_every=every, seed=seed)
 
-    def _language(self, seeds: int) -> dict[str, Any]:
+    def _language(self, seeds: int, parts: Partial) -> dict[str, Any]:
         """Pairs of tokens, each with a third to be named, a few new ones a day; a block of a language model."""
         from slowwave.checks.methods import facts, tiny_language_model
         from slowwave.weights import METHODS as M
@@ -134,33 +179,31 @@ class Continual(Benchmark):
             return Learner(model, make(), optimiser="adam", lr=0.01, batch=6, epochs=epochs, seed=self.seed + seed)
 
         kept = {name: partial(learner, make=make) for name, make in rows.items() if not self.only or name in self.only}
-        return live(kept, lambda seed: facts(2 if self.quick else 5, 12), seeds)
+        return self._lived("associations", kept, lambda seed: facts(2 if self.quick else 5, 12), seeds, parts)
 
-    def _cost(self) -> dict[str, Any]:
-        """Seconds and bytes of each of many tasks, evaluation aside."""
-        from dataclasses import replace
-
+    def _long(self) -> Any:
+        """Many small tasks, with one test set, so that evaluation does not grow."""
         from slowwave.weights.data import glyphs
         from slowwave.weights.stream import permuted
 
-        data, tasks = glyphs(train=32 if self.quick else 128, test=20), 3 if self.quick else self.tasks
-        stream = permuted(data, tasks, self.seed)
-        stream = replace(stream, experiences=tuple(replace(e, test=0) for e in stream), tests=stream.tests[:1])
-        out: dict[str, Any] = {}
-        ten = max(1, tasks // 10)
-        for name, make in self._rows("domain").items():
-            if name == "joint":
-                continue
-            record = self._learner(0, make, 2, every=0).learn(stream)
-            first, last = (float(np.median(record.seconds[part])) for part in (slice(1, 1 + ten), slice(-ten, None)))
-            parts = np.array_split(record.seconds, min(10, tasks))
-            out[name] = {
-                "ms a task, early": round(1000 * first, 1), "ms a task, late": round(1000 * last, 1),
-                "late / early": round(last / first, 2), "bytes, early": record.bytes[ten - 1],
+        data = glyphs(train=32 if self.quick else 128, test=20)
+        stream = permuted(data, 3 if self.quick else self.tasks, self.seed)
+        return replace(stream, experiences=tuple(replace(e, test=0) for e in stream), tests=stream.tests[:1])
+
+    def _cost(self, parts: Partial) -> dict[str, Any]:
+        """Milliseconds and bytes of each of many tasks, evaluation aside."""
+        stream = self._long()
+        ten = max(1, len(stream) // 10)
+
+        def measured(make: Callable[[], list[Any]]) -> dict[str, Any]:
+            record = self._learner(0, make, epochs=2, every=0).learn(stream)
+            return flatness(record.seconds) | {
+                "bytes, early": record.bytes[ten - 1],
                 "bytes, late": record.bytes[-1],
-                "curve, ms": [round(1000 * float(np.median(part)), 1) for part in parts],
-            }  # fmt: skip
-        return out
+            }
+
+        rows = {name: make for name, make in self._rows("domain").items() if name != "joint"}
+        return {name: parts.get(f"cost/{name}", partial(measured, make)) for name, make in rows.items()}
 
     def render(self, result: Result) -> str:
         lines = [f"{result['settings']}; {len(result['seeds'])} seeds; mean [95 % interval]"]
@@ -174,7 +217,44 @@ class Continual(Benchmark):
                 f"{name:<{width}}  {row['ms a task, early']:>8.1f}  {row['ms a task, late']:>8.1f}  "
                 f"x{row['late / early']:.2f}  {row['bytes, early']:>12,}  {row['bytes, late']:>12,}"
             )
+        if "avalanche" in result:
+            lines += ["", *beside_as_text(result["avalanche"])]
         return "\n".join(lines)
+
+
+def summed(arm: Callable[[int], Any], seed: int, stream: Any) -> dict[str, float]:
+    """One life: all metrics together, and the seconds of training."""
+    record = arm(seed).learn(stream)
+    found: dict[str, float] = record.summary()
+    return found | {"seconds": sum(record.seconds)}
+
+
+def beside_as_text(found: Mapping[str, Any]) -> list[str]:
+    """Avalanche and this learner, line by line."""
+    lines = [
+        f"beside Avalanche {found['versions']['avalanche']}, torch {found['versions']['torch']}: {found['settings']}"
+    ]
+    for name, rows in found["streams"].items():
+        lines.append(name)
+        for method, row in rows.items():
+            ours, theirs, apart, ms, slow, times = (
+                short(row[key])
+                for key in (
+                    "accuracy, slowwave", "accuracy, avalanche", "accuracy, difference", "ms a step, slowwave",
+                    "ms a step, avalanche", "times faster",
+                )
+            )  # fmt: skip
+            lines.append(
+                f"  {method:<7} accuracy {ours} and {theirs}, {apart} apart; ms a step {ms} and {slow}, {times} times"
+            )
+    lines.append("milliseconds a task of many, early and late: slowwave; avalanche")
+    for method, both in found["cost"].items():
+        cells = (
+            f"{side['ms a task, early']:>7.1f} {side['ms a task, late']:>7.1f} x{side['late / early']:.2f}"
+            for side in (both["slowwave"], both["avalanche"])
+        )
+        lines.append(f"  {method:<7} " + ";  ".join(cells))
+    return lines
 
 
 def _made(name: str, **given: Any) -> Any:

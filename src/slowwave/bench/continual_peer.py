@@ -36,8 +36,10 @@ class Avalanche:
     def __init__(self, python: Path) -> None:
         if not python.is_file():
             raise InputError(f"no Python at {python}; give the one of an environment that has avalanche-lib 0.6.0")
+        # a file, since a pipe that nobody reads would fill
+        self._said = tempfile.TemporaryFile("w+", encoding="utf-8")  # noqa: SIM115
         self._process = subprocess.Popen(
-            [str(python), str(SCRIPT)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+            [str(python), str(SCRIPT)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._said, text=True
         )
         self.versions: dict[str, str] = self._answer()
 
@@ -45,8 +47,9 @@ class Avalanche:
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
         if not line:
-            assert self._process.stderr is not None
-            said = self._process.stderr.read().strip().splitlines()
+            self._process.wait(timeout=60)
+            self._said.seek(0)
+            said = self._said.read().strip().splitlines()
             raise AvalancheError(f"Avalanche stopped: {said[-1] if said else 'it said nothing'}")
         return json.loads(line)
 
@@ -60,6 +63,7 @@ class Avalanche:
     def close(self) -> None:
         """End it."""
         self._process.communicate(timeout=60)
+        self._said.close()
 
 
 def rows(memory: int, strength: float) -> dict[str, tuple[Callable[[], Any], dict[str, Any]]]:

@@ -14,7 +14,7 @@ from slowwave.weights.batch import Batch, join
 from slowwave.weights.buffer import Buffer, Policy
 from slowwave.weights.learner import Learner
 from slowwave.weights.model import distil
-from slowwave.weights.objective import plain
+from slowwave.weights.objective import Classification, plain
 from slowwave.weights.vectors import Named
 
 
@@ -74,6 +74,8 @@ class LwF(Method):
             return {}
         with torch.no_grad():
             before = plain(functional_call(learner.model, self.teacher, (batch.x,)))
+        if isinstance(aim := learner.aim(), Classification) and aim.masks:
+            logits = plain(learner.model(batch.x))  # classes of other tasks are masked in those of the step
         classes = torch.tensor([c for c in self.met if c < before.shape[1]])
         away = distil(logits[:, classes], before[:, classes], self.temperature)
         return {"teacher": self.strength * away.mean()}

@@ -58,15 +58,21 @@ class Buffer:
         if logits is not None:
             rows["logits"] = logits.detach().float()
         self._make_room(rows)
+        labels = (batch.y if batch.y.ndim == 1 else batch.task).tolist()
+        kept: dict[int, int] = {}  # slot -> the last that came into it
         for place in torch.nonzero(~batch.old).flatten().tolist():
-            slot = self._slot(int(batch.y[place]) if batch.y.ndim == 1 else int(batch.task[place]))
+            slot = self._slot(int(labels[place]))
             self.seen += 1
             if slot is not None:
-                for name, row in rows.items():
-                    value = row[place]
-                    store = self._parts[name]
-                    filler = {"x": PAD, "y": IGNORED}.get(name, 0)
-                    store[slot] = value if value.shape == store.shape[1:] else widened(value, store.shape[1:], filler)
+                kept[slot] = place
+        if not kept:
+            return
+        slots, places = torch.tensor(list(kept)), torch.tensor(list(kept.values()))
+        for name, row in rows.items():
+            value, store = row[places], self._parts[name]
+            filler = {"x": PAD, "y": IGNORED}.get(name, 0)
+            shape = (len(places), *store.shape[1:])
+            store[slots] = value if value.shape == shape else widened(value, shape, filler)
 
     def _slot(self, label: int) -> int | None:
         """Where the next example goes; None if it is not kept."""

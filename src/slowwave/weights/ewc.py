@@ -25,6 +25,8 @@ class EWC(Method):
     fisher    "exact": over the labels that the model itself expects; "empirical": over the given labels
     decay     gamma of the online form
     samples   examples that the Fisher is taken over; 0 all
+    implicit  the springs' pull is an implicit step after the optimiser's, w = (w + lr A m) / (1 + lr A) with A = lambda
+              F, which no stiffness makes overshoot; False adds them to the loss, where lr A above 2 diverges under SGD
 
     Source: Kirkpatrick et al. 2017, equation 3; online form: Schwarz et al. 2018.
     """
@@ -51,14 +53,20 @@ class EWC(Method):
         fisher: FisherKind = "exact",
         decay: float = 0.9,
         samples: int = 200,
+        implicit: bool = False,
     ) -> None:
         self.strength, self.variant, self.fisher, self.decay, self.samples = strength, variant, fisher, decay, samples
+        self.implicit = implicit
         self.springs = Quadratic()
 
     def loss_terms(self, learner: Learner, batch: Batch, logits: Tensor) -> Mapping[str, Tensor]:
-        if not len(self.springs) or not self.strength:
+        if not len(self.springs) or not self.strength or self.implicit:
             return {}
         return {"spring": self.strength * self.springs(trainable(learner.model))}
+
+    def after_step(self, learner: Learner, batch: Batch, logits: Tensor) -> None:
+        if self.implicit and len(self.springs) and self.strength:
+            self.springs.pull(trainable(learner.model), learner.rate * self.strength)
 
     def sleep(self, learner: Learner, day: Batch) -> Mapping[str, float]:
         if self.samples and len(day) > self.samples:
@@ -75,9 +83,9 @@ class EWC(Method):
 
     def advice(self, learner: Learner) -> str:
         push = learner.lr * self.strength * self.springs.stiffest()
-        if push < 1:
+        if push < 1 or self.implicit:
             return ""
         return (
             f"lr x strength x the largest Fisher entry is {push:.3g}, and above 2 a step overshoots its anchor by more "
-            f"than it was off; strength={self.strength / push:.3g} or a smaller lr would do"
+            f"than it was off; implicit=True, strength={self.strength / push:.3g} or a smaller lr would do"
         )

@@ -9,10 +9,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from slowwave.weights import linear
 from slowwave.weights.base import Method
-from slowwave.weights.batch import Batch
+from slowwave.weights.batch import Batch, join
 from slowwave.weights.buffer import Buffer
 from slowwave.weights.learner import Learner
+from slowwave.weights.vectors import still
 
 
 class GEM(Method):
@@ -66,15 +68,25 @@ class GEM(Method):
             old = [int(t) for t in learner.rng.choice(old, self.most, replace=False)]
         if self.variant == "a-gem":
             return self._averaged(learner, gradient, old)
-        rows = torch.stack([learner.gradient(self.rings[task].everything()) for task in old])
+        rows = self._rows(learner, old)
         if bool((rows @ gradient >= 0).all()):
             return gradient
         self.violated += 1
         return project(gradient, rows, self.margin, self.ridge)
 
-    def _averaged(self, learner: Learner, gradient: Tensor, old: list[int]) -> Tensor:
-        from slowwave.weights.batch import join
+    def _rows(self, learner: Learner, old: list[int]) -> Tensor:
+        """(k, parameters) the gradient of each old task; of all at once, where rings and layers allow it."""
+        rings = [self.rings[task].everything() for task in old]
+        if len({len(ring) for ring in rings}) == 1:
+            whole = join(rings)
+            with still(learner.model), linear.watched(learner.model) as found:
+                losses = learner.aim(whole.y).losses(learner.logits(whole), whole)
+                if seen := found(len(whole)):
+                    slopes = linear.back(losses.sum() / len(rings[0]), seen)
+                    return linear.rows(learner.model, slopes, len(rings))
+        return torch.stack([learner.gradient(ring) for ring in rings])
 
+    def _averaged(self, learner: Learner, gradient: Tensor, old: list[int]) -> Tensor:
         each = max(1, self.many // len(old))
         reference = learner.gradient(join([self.rings[task].sample(each, learner.rng) for task in old]))
         along = gradient @ reference

@@ -91,6 +91,7 @@ class Learner:
         self.sleep_every, self.day, self.seed = sleep_every, day, seed
         self.evaluate_every, self.evaluated, self.guards = evaluate_every, evaluated, dict(guards or {})
         self.step = self.period = self.task = 0
+        self.rate = lr  # of the last step
         self.epoch, self.place = 0, 0  # within the period
         self.experience = 0  # how many of the stream's have ended
         self.given, self.first = Batch(*(torch.zeros(0) for _ in range(3))), torch.zeros(0, dtype=torch.bool)
@@ -128,13 +129,14 @@ class Learner:
         if not fresh and held == [id(p) for p in chosen]:
             return
         kept = dict(self._optim.state) if held and not fresh else {}
+        fused = all(p.is_floating_point() and p.device.type == "cpu" for p in chosen) or None
         if self.optimiser == "sgd":
             self._optim: torch.optim.Optimizer = torch.optim.SGD(
-                chosen, lr=self.lr, momentum=self.momentum, weight_decay=self.weight_decay
+                chosen, lr=self.lr, momentum=self.momentum, weight_decay=self.weight_decay, fused=fused
             )
         else:
             kind = torch.optim.Adam if self.optimiser == "adam" else torch.optim.AdamW
-            self._optim = kind(chosen, lr=self.lr, weight_decay=self.weight_decay)
+            self._optim = kind(chosen, lr=self.lr, weight_decay=self.weight_decay, fused=fused)
         for parameter in chosen:
             if parameter in kept:
                 self._optim.state[parameter] = kept[parameter]
@@ -186,7 +188,8 @@ class Learner:
         self._grow(batch)
         self.given = batch
         self.first = torch.full((len(batch),), self.epoch == 0) if first is None else first
-        self.model.train()
+        if not self.model.training:
+            self.model.train()
         objective = self.aim(batch.y)
         for method in self.methods:
             batch = method.look(self, batch)
@@ -196,11 +199,12 @@ class Learner:
         whole = join([batch, *replayed])
         logits = self.logits(whole, training=True)
         losses = objective.losses(logits, whole)
-        weights = torch.ones(len(whole))
+        weights: Tensor | None = None
         for method in self.methods:
             given = method.sample_weights(self, whole, losses, logits)
-            weights = weights if given is None else weights * given
-        loss = (weights * losses).sum() / len(whole)
+            if given is not None:
+                weights = given if weights is None else weights * given
+        loss = losses.mean() if weights is None else (weights * losses).mean()
         self.terms = {"loss": loss.item()}
         for method in self.methods:
             for name, term in method.loss_terms(self, whole, logits).items():
@@ -218,7 +222,7 @@ class Learner:
         return loss.item()
 
     def _update(self, loss: Tensor, batch: Batch) -> None:
-        parameters = self.trainable
+        parameters = [p for group in self._optim.param_groups for p in group["params"]]
         grads = torch.autograd.grad(loss, parameters, allow_unused=True)
         changing = [method for method in self.methods if fills(method, "grad_transform")]
         if changing:
@@ -232,9 +236,9 @@ class Learner:
             parameter.grad = grad
         if self.clip:
             nn.utils.clip_grad_norm_(parameters, self.clip)
-        factor = math.prod(method.schedule(self) for method in self.methods)
+        self.rate = self.lr * math.prod(method.schedule(self) for method in self.methods)
         for group in self._optim.param_groups:
-            group["lr"] = self.lr * factor
+            group["lr"] = self.rate
         self._optim.step()
 
     def _grow(self, batch: Batch) -> None:

@@ -16,6 +16,23 @@ from slowwave.weights.batch import widened
 from slowwave.weights.vectors import Named
 
 
+class _Springs(torch.autograd.Function):
+    """The penalty and its slope at once, since the slope is known: A (w - m)."""
+
+    @staticmethod
+    def forward(ctx: Any, rest: float, stiff: list[Tensor], anchors: list[Tensor], *weights: Tensor) -> Tensor:
+        away = torch._foreach_sub(list(weights), anchors)
+        slopes = torch._foreach_mul(away, stiff)
+        ctx.slopes = slopes
+        parts = [torch.dot(s.flatten(), d.flatten()) for s, d in zip(slopes, away, strict=True)]
+        return 0.5 * torch.stack(parts).sum() + rest
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, upward: Tensor) -> tuple[Tensor | None, ...]:
+        return (None, None, None, *torch._foreach_mul(ctx.slopes, upward))
+
+
 class Quadratic:
     """1/2 sum_i A_i (w_i - m_i)^2 + rest, over parameters by name.
 
@@ -65,17 +82,25 @@ class Quadratic:
 
     def __call__(self, parameters: Mapping[str, Tensor]) -> Tensor:
         """The penalty, as a scalar with a gradient. Parameters without a spring are free."""
-        total: Tensor | None = None
-        for name, stiff in self.stiffness.items():
-            if name not in parameters:
-                continue
-            w = parameters[name]
-            anchor = self.anchor[name]
-            if stiff.shape != w.shape:
-                stiff, anchor = widened(stiff, w.shape), widened(anchor, w.shape)
-            part = 0.5 * (stiff * (w - anchor).pow(2)).sum()
-            total = part if total is None else total + part
-        return torch.tensor(self.rest) if total is None else total + self.rest
+        held = [name for name in self.stiffness if name in parameters]
+        if not held:
+            return torch.tensor(self.rest)
+        weights = [parameters[name] for name in held]
+        for name, w in zip(held, weights, strict=True):
+            if self.stiffness[name].shape != w.shape:
+                self.stiffness[name] = widened(self.stiffness[name], w.shape)
+                self.anchor[name] = widened(self.anchor[name], w.shape)
+        stiff, anchors = ([part[name] for name in held] for part in (self.stiffness, self.anchor))
+        total: Tensor = _Springs.apply(self.rest, stiff, anchors, *weights)  # type: ignore[no-untyped-call]
+        return total
+
+    def pull(self, parameters: Mapping[str, Tensor], rate: float) -> None:
+        """An implicit step of this rate down the penalty, in place: w = (w + rate A m) / (1 + rate A)."""
+        with torch.no_grad():
+            for name, w in parameters.items():
+                if name in self.stiffness:
+                    stiff, anchor = (widened(part[name], w.shape) for part in (self.stiffness, self.anchor))
+                    w.add_(rate * stiff * anchor).div_(1 + rate * stiff)
 
     def stiffest(self) -> float:
         """The largest A."""

@@ -200,8 +200,6 @@ def of_datasets(
     def whole(dataset: Any) -> Callable[[], Batch]:
         def load() -> Batch:
             pairs = [dataset[i] for i in range(len(dataset))]
-            if not pairs:
-                raise InputError("a data set of the stream is empty")
             return examples(
                 torch.stack([torch.as_tensor(p[0]).float() for p in pairs]), torch.tensor([int(p[1]) for p in pairs])
             )
@@ -210,6 +208,8 @@ def of_datasets(
 
     if test and len(test) != len(train):
         raise InputError(f"{len(train)} data sets to train on and {len(test)} to test on; give one test set for each")
+    if not all(len(dataset) for dataset in train):
+        raise InputError("a data set of the stream is empty")
     seen = [sorted({int(dataset[i][1]) for i in range(len(dataset))}) for dataset in train]
     parts = [(f"experience {n}", whole(a), whole(b)) for n, (a, b) in enumerate(zip(train, test or train, strict=True))]
     return _make(name, scenario, parts, seen, classes or max(max(labels) for labels in seen) + 1)

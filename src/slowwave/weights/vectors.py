@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
 
 from slowwave.errors import InputError
+from slowwave.weights import linear
 from slowwave.weights.batch import IGNORED, Batch
 from slowwave.weights.objective import Classification, Objective, Regression
 
@@ -107,6 +108,13 @@ def squared(
     model: nn.Module, objective: Objective, batch: Batch, labels: Tensor, value: Callable[..., Tensor] | None = None
 ) -> Named:
     """Mean over examples of the squared gradient of log p(labels), or of `value` in its place."""
+    if isinstance(objective, Classification):
+        with still(model), linear.watched(model) as found:
+            logits = objective.logits(model, batch)
+            if seen := found(len(batch)):
+                told = (value or objective.log_likelihood)(logits, batch, labels)
+                made = linear.squares(model, linear.back(told.sum(), seen))
+                return {name: part / len(batch) for name, part in made.items()}
     total = {name: torch.zeros_like(p, requires_grad=False) for name, p in trainable(model).items()}
     for chunk in sample_gradients(model, objective, batch, labels, value):
         for name, rows in chunk.items():
@@ -147,6 +155,14 @@ def fisher(
         labels[:, 1:] = torch.where(batch.y[:, 1:] == IGNORED, IGNORED, drawn)
         return squared(model, objective, batch, labels)
     total = {name: torch.zeros_like(w, requires_grad=False) for name, w in trainable(model).items()}
+    with still(model), linear.watched(model) as found:
+        logs = objective.logits(model, batch).log_softmax(-1)
+        if seen := found(len(batch)):
+            for label in torch.nonzero((p > 1e-8).any(0)).flatten().tolist():
+                slopes_ = linear.back(logs[:, label].sum(), seen, keep=True)
+                for name, part in linear.squares(model, slopes_, p[:, label]).items():
+                    total[name] += part
+            return {name: part / len(batch) for name, part in total.items()}
     for label in range(p.shape[1]):
         weight = p[:, label]
         chosen = torch.nonzero(weight > 1e-8).flatten()
@@ -168,6 +184,11 @@ def output_gradients(model: nn.Module, objective: Objective, batch: Batch) -> Te
     def own(logits: Tensor, row: Batch, label: Tensor) -> Tensor:
         return logits.gather(1, label[:, None])[:, 0]
 
+    if isinstance(objective, Classification):
+        with still(model), linear.watched(model) as found:
+            logits = objective.logits(model, batch)
+            if seen := found(len(batch)):
+                return linear.rows(model, linear.back(own(logits, batch, batch.y).sum(), seen))
     rows = []
     for chunk in sample_gradients(model, objective, batch, batch.y, own):
         rows.append(torch.cat([part.detach().flatten(1) for part in chunk.values()], dim=1))

@@ -1,0 +1,65 @@
+"""The table of methods, and what stands beside it from a process that answers as Avalanche's does."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import pytest
+
+from slowwave.bench.continual import Continual
+from slowwave.bench.continual_peer import flatness
+from slowwave.errors import InputError, SlowwaveError
+
+ANSWERS = """
+import json, sys
+print(json.dumps({"avalanche": "0", "torch": "0"}), flush=True)
+for line in sys.stdin:
+    given = json.loads(line)
+    many = 3 if given["epochs"] == 2 else 2
+    print(json.dumps({"matrix": [[0.5, 0.5]] * many, "seconds": [0.5] * many}), flush=True)
+"""
+
+
+def python(folder, text: str):
+    """What is called as a Python would be, and does this whatever the script."""
+    (folder / "answers.py").write_text(text)
+    made = folder / "python"
+    made.write_text(f'#!/bin/sh\nexec "{sys.executable}" "{folder / "answers.py"}"\n')
+    made.chmod(0o755)
+    return made
+
+
+@pytest.mark.skipif(os.name == "nt", reason="the stand-in is a shell script")
+def test_both_are_told_side_by_side_and_a_row_chosen(tmp_path) -> None:
+    bench = Continual(quick=True, parts=("cost",), only=("naive",), avalanche=python(tmp_path, ANSWERS))
+    result = bench.run()
+    assert list(result["cost"]) == ["naive"]
+    row = result["avalanche"]["streams"]["permuted digits, domain-incremental"]["ewc"]
+    assert row["accuracy, avalanche"]["mean"] == 0.5
+    assert row["times faster"]["mean"] > 0
+    assert row["accuracy, difference"]["mean"] == pytest.approx(row["accuracy, slowwave"]["mean"] - 0.5, abs=1e-3)
+    text = bench.render(result)
+    assert "beside Avalanche 0" in text
+    assert "gem" in text
+
+
+@pytest.mark.skipif(os.name == "nt", reason="the stand-in is a shell script")
+def test_a_peer_that_stops_says_its_last_words(tmp_path) -> None:
+    failing = python(tmp_path, "import sys\nsys.exit('no module named avalanche')\n")
+    with pytest.raises(SlowwaveError, match="no module named avalanche"):
+        Continual(quick=True, parts=(), avalanche=failing).run()
+
+
+def test_bad_options_are_told(tmp_path) -> None:
+    with pytest.raises(InputError, match=r"no part speed; there are methods, language, cost"):
+        Continual(parts=("speed",))
+    with pytest.raises(InputError, match="no Python at"):
+        Continual(quick=True, parts=(), avalanche=tmp_path / "none").run()
+    with pytest.raises(InputError, match="no row fisher"):
+        Continual(quick=True, parts=("cost",), only=("fisher",))
+
+
+def test_a_cost_is_flat_where_late_tasks_take_what_early_ones_took() -> None:
+    assert flatness([9.0] + [1.0] * 99)["late / early"] == 1.0
+    assert flatness([float(n) for n in range(1, 101)])["late / early"] > 10

@@ -1,0 +1,181 @@
+"""The quick way through linear layers gives what the general way gives, and steps aside where it does not apply."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from slowwave.weights import Classifier, Learner, linear, vectors
+from slowwave.weights.batch import Batch, examples
+from slowwave.weights.buffer import Buffer
+from slowwave.weights.ewc import EWC
+from slowwave.weights.gem import GEM
+from slowwave.weights.objective import Classification
+from slowwave.weights.quadratic import Quadratic
+
+
+def given(n: int = 12, inputs: int = 5, seed: int = 0) -> Batch:
+    generator = torch.Generator().manual_seed(seed)
+    return examples(torch.randn(n, inputs, generator=generator), torch.arange(n) % 3, 1)
+
+
+def net() -> Classifier:
+    return Classifier(5, hidden=(7, 6), classes=3)
+
+
+@pytest.fixture
+def general(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    monkeypatch.setattr(linear, "watched", _blind)
+    return monkeypatch
+
+
+class _blind:
+    """A `watched` that never finds anything."""
+
+    def __init__(self, model: nn.Module) -> None:
+        pass
+
+    def __enter__(self) -> object:
+        return lambda many: None
+
+    def __exit__(self, *error: object) -> None:
+        pass
+
+
+@pytest.mark.parametrize("masks", [None, {1: [0, 2]}])
+@pytest.mark.parametrize("kind", ["exact", "empirical"])
+def test_fishers_are_those_of_the_general_way(kind: str, masks: dict[int, list[int]] | None, general) -> None:
+    batch, aim = given(), Classification(masks)
+    if masks:
+        batch = batch.take(batch.y != 1)
+    slow = vectors.fisher(net(), aim, batch, kind)  # type: ignore[arg-type]
+    general.undo()
+    quick = vectors.fisher(net(), aim, batch, kind)  # type: ignore[arg-type]
+    assert set(quick) == set(slow)
+    for name in slow:
+        assert torch.allclose(quick[name], slow[name], atol=1e-7, rtol=1e-4), name
+
+
+def test_tangent_features_are_those_of_the_general_way(general) -> None:
+    slow = vectors.output_gradients(net(), Classification(), given())
+    general.undo()
+    assert torch.allclose(vectors.output_gradients(net(), Classification(), given()), slow, atol=1e-6)
+
+
+def test_what_is_frozen_has_no_entry() -> None:
+    model = net()
+    model.layers[0].weight.requires_grad_(False)
+    found = vectors.fisher(model, Classification(), given())
+    assert set(found) == {n for n, p in model.named_parameters() if p.requires_grad}
+    assert vectors.output_gradients(model, Classification(), given()).shape[1] == sum(map(torch.numel, found.values()))
+
+
+class Odd(nn.Module):
+    """One layer passed twice, or a parameter of another kind."""
+
+    def __init__(self, twice: bool) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.twice, self.one, self.two = twice, nn.Linear(5, 5), nn.Linear(5, 3)
+        self.scale = nn.Parameter(torch.ones(3), requires_grad=not twice)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.one(x).tanh()
+        return self.two(self.one(x).tanh() if self.twice else x) * self.scale
+
+
+@pytest.mark.parametrize("twice", [True, False])
+def test_other_networks_take_the_general_way(twice: bool) -> None:
+    model, batch = Odd(twice), given(4)
+    with linear.watched(model) as found:
+        model(batch.x)
+        assert found(4) is None
+    each = vectors.fisher(model, Classification(), batch, "empirical")
+    due = 0
+    for n in range(4):
+        loss = F.cross_entropy(model(batch.x[n : n + 1]), batch.y[n : n + 1])
+        due = due + torch.autograd.grad(loss, model.one.weight)[0].pow(2) / 4
+    assert torch.allclose(each["one.weight"], due, atol=1e-6)
+
+
+def test_constraints_of_many_tasks_come_from_one_pass_and_are_those_of_each() -> None:
+    gem = GEM(memories=12)
+    learner = Learner(net(), [gem])
+    for task in range(3):
+        learner.learn_batch(given(seed=task).marked(task))
+    rows = gem._rows(learner, [0, 1, 2])
+    each = torch.stack([learner.gradient(gem.rings[task].everything()) for task in range(3)])
+    assert torch.allclose(rows, each, atol=1e-6)
+
+
+def test_an_implicit_pull_is_the_minimum_of_distance_and_penalty() -> None:
+    spring = Quadratic()
+    spring.add({"w": torch.tensor([3.0, 0.0])}, {"w": torch.tensor([1.0, 5.0])})
+    w = torch.tensor([4.0, 2.0])
+    spring.pull({"w": w}, rate=0.5)
+    assert w.tolist() == pytest.approx(
+        [(4 + 0.5 * 3 * 1) / (1 + 0.5 * 3), 2.0]
+    )  # d/dw |w - 4|^2 / (2 rate) + 3/2 |w - 1|^2
+    spring.pull({"w": w}, rate=1e9)
+    assert w.tolist() == pytest.approx([1.0, 2.0])
+
+
+def test_stiff_springs_diverge_under_plain_sgd_and_not_where_their_pull_is_implicit() -> None:
+    from slowwave.weights.learner import DivergedError
+
+    def life(implicit: bool) -> Learner:
+        learner = Learner(net(), [EWC(strength=1e6, implicit=implicit)], lr=0.1, epochs=30, batch=4)
+        for task in range(2):
+            for _ in range(30):
+                learner.learn_batch(given(seed=task).marked(task))
+            learner.sleep(given(seed=task))
+        for _ in range(30):
+            learner.learn_batch(given(seed=2).marked(2))
+        return learner
+
+    with pytest.raises(DivergedError, match="implicit=True"):
+        life(implicit=False)
+    learner = life(implicit=True)
+    springs = learner.methods[0].springs  # type: ignore[attr-defined]
+    for name, parameter in vectors.trainable(learner.model).items():
+        held = springs.stiffness[name] > 1e-3
+        assert (parameter - springs.anchor[name])[held].abs().max() < 1e-2
+
+
+def test_the_slope_of_a_penalty_is_stiffness_times_distance() -> None:
+    spring, w = Quadratic(), torch.randn(4, requires_grad=True)
+    stiff, anchor = torch.rand(4), torch.randn(4)
+    spring.add({"w": stiff}, {"w": anchor})
+    (2 * spring({"w": w})).backward()
+    assert torch.allclose(w.grad, 2 * stiff * (w.detach() - anchor))
+
+
+def test_a_buffer_keeps_the_last_of_those_that_take_one_slot() -> None:
+    for policy in ("ring", "reservoir", "balanced"):
+        whole, single = Buffer(5, policy, 3), Buffer(5, policy, 3)  # type: ignore[arg-type]
+        batch = given(40)
+        whole.add(batch, 0)
+        for n in range(40):
+            single.add(batch.take([n]), 0)
+        assert torch.equal(whole.everything().x, single.everything().x), policy
+
+
+def test_lwf_keeps_the_words_of_the_model_before() -> None:
+    ends = {}
+    for strength in (0.0, 20.0):
+        from slowwave.weights.baselines import LwF
+
+        method = LwF(strength)
+        learner = Learner(net(), [method], lr=0.2)
+        for _ in range(40):
+            learner.learn_batch(given())
+        before = learner.read(given().x).softmax(1)
+        learner.sleep(given())
+        assert method.met == [0, 1, 2]
+        other = examples(given().x, (given().y + 1) % 3, 1)
+        for _ in range(20):
+            learner.learn_batch(other)
+        ends[strength] = float((learner.read(given().x).softmax(1) - before).abs().mean())
+    assert ends[20.0] < 0.3 * ends[0.0]
