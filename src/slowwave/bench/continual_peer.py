@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 SCRIPT = Path(__file__).with_name("peers") / "avalanche_peer.py"
 WIDTHS = [64, 128, 128, 10]
+LONG = ("naive", "replay", "ewc")  # whose cost is followed along many tasks
 STRENGTHS = (10.0, 30.0, 100.0)
 LR, BATCH, EPOCHS = 0.05, 32, 8
 
@@ -66,9 +67,11 @@ class Avalanche:
         self._said.close()
 
 
-def rows(memory: int, strength: float) -> dict[str, tuple[Callable[[], Any], dict[str, Any]]]:
+def rows(memory: int, strength: float, implicit: bool = False) -> dict[str, tuple[Callable[[], Any], dict[str, Any]]]:
     """Method -> (ours, the settings of theirs). Their EWC squares the gradient of a batch and has no half, so that its
     lambda is half a batch times ours where it is as stiff.
+
+    implicit  ours pull implicitly: along many tasks stiffness adds up, until springs in the loss diverge under SGD
     """
     from slowwave.weights.baselines import LwF, Naive, Replay
     from slowwave.weights.ewc import EWC
@@ -78,7 +81,7 @@ def rows(memory: int, strength: float) -> dict[str, tuple[Callable[[], Any], dic
     return {
         "naive": (Naive, {}),
         "replay": (lambda: Replay(memory), {"mem_size": memory}),
-        "ewc": (lambda: EWC(strength=strength), {"ewc_lambda": strength * BATCH / 2}),
+        "ewc": (lambda: EWC(strength=strength, implicit=implicit), {"ewc_lambda": strength * BATCH / 2}),
         "gem": (lambda: GEM(memories=each), {"patterns_per_exp": each, "memory_strength": 0.5}),
         "lwf": (lambda: LwF(1.0, 2.0), {"alpha": 1.0, "temperature": 2.0}),
     }  # fmt: skip
@@ -158,7 +161,8 @@ def beside(
         progress("beside Avalanche: cost", done, total)
         found["cost"] = {
             method: get(f"long/{method}", lambda m=method, p=pair: _long(peer, long, m, p))  # type: ignore[misc]
-            for method, pair in rows(memory, STRENGTHS[0]).items()
+            for method, pair in rows(memory, STRENGTHS[0], implicit=True).items()
+            if method in LONG
         }
     finally:
         peer.close()

@@ -52,6 +52,7 @@ class RER(Replay):
         " under ten epochs). It is judged on a fresh draw from the buffer, as in the code. The look-ahead is a "
         "plain gradient step, whatever the optimiser."
     )
+    proof = "proofs/rer.py"
     learns = "labels"
 
     def __init__(
