@@ -48,9 +48,7 @@ class Avalanche:
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
         if not line:
-            self._process.wait(timeout=60)
-            self._said.seek(0)
-            said = self._said.read().strip().splitlines()
+            said = self.close()
             raise AvalancheError(f"Avalanche stopped: {said[-1] if said else 'it said nothing'}")
         return json.loads(line)
 
@@ -61,10 +59,15 @@ class Avalanche:
         self._process.stdin.flush()
         return self._answer()
 
-    def close(self) -> None:
-        """End it."""
+    def close(self) -> list[str]:
+        """End it; returns the lines that it said beside its answers, [] if it was ended before."""
+        if self._said.closed:
+            return []
         self._process.communicate(timeout=60)
+        self._said.seek(0)
+        said = self._said.read().strip().splitlines()
         self._said.close()
+        return said
 
 
 def rows(memory: int, strength: float, implicit: bool = False) -> dict[str, tuple[Callable[[], Any], dict[str, Any]]]:

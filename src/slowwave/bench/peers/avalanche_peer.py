@@ -28,7 +28,7 @@ def operators_of_torchvision() -> None:
     if spec is None or not spec.submodule_search_locations:
         return
     text = (Path(spec.submodule_search_locations[0]) / "_meta_registrations.py").read_text(encoding="utf-8")
-    library = torch.library.Library("torchvision", "FRAGMENT")
+    library: Any = torch.library.Library("torchvision", "FRAGMENT")  # type: ignore[no-untyped-call]
     for name in sorted(set(re.findall(r'register_(?:fake|meta)\("(?:torchvision::)?(\w+)"', text))):
         with contextlib.suppress(RuntimeError):  # the library did load, and has it
             library.define(f"{name}(Tensor x) -> Tensor")
