@@ -67,7 +67,7 @@ def serve(args: Args) -> Done:
     if url := getattr(args, "upstream", None) or os.environ.get("SLOWWAVE_UPSTREAM_URL"):
         chosen["upstream"] = Upstream(url, os.environ.get("SLOWWAVE_UPSTREAM_API_KEY", ""))
     readonly = bool(getattr(args, "read_only", False))
-    with opened(args, create=not getattr(args, "readonly", False)) as memory:
+    with opened(args, create=not (readonly or getattr(args, "readonly", False))) as memory:
         if args.jobs == "workers":
             from slowwave.serve.postgres_jobs import PostgresJobs
 
