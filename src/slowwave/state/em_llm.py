@@ -91,7 +91,7 @@ class EMLLM(Reader[EventState]):
         "all shipped configurations have off; modularity counts no negative similarity and is found by sums, not by a "
         "loop, over the keys of all layers at once. `capacity`, which forgets, is ours. Rows of a batch go in turn."
     )
-    proof = None
+    proof = "proofs/em_llm.py"
     skips = MappingProxyType({"gradients_by_hand_are_right": "it derives no gradient and trains nothing"})
     SMALL = MappingProxyType(
         {"local": 4, "sinks": 1, "retrieve": 4, "block": 3, "window": 4, "least": 1, "most": 3, "representative": 2}
