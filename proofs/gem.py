@@ -4,7 +4,7 @@ Run: python proofs/gem.py
 
 600 digits a task, a perceptron 64-100-100-10, SGD .1, batches of 10, four passes; 25 memories a task. Four
 permutations, and four rotations by 30 degrees. Arms: naive, GEM, A-GEM, replay from a reservoir as large as all
-memories together, joint.
+memories together, joint. Sizes were set after a look at one seed.
 """
 
 from __future__ import annotations
