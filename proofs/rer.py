@@ -3,8 +3,9 @@
 Run: python proofs/rer.py
 
 Five pairs of digits (1,347 digits), class-incremental; a perceptron 64-100-10, SGD .05, 10 epochs, a buffer of 50.
-Arms: naive, replay, RER, joint. RER and replay are compared seed by seed. Sizes were set, and the rule that it must learn
-as well at first was added, after a look at one seed: that rule decides the verdict, for RER forgets less and learns less.
+Arms: naive, replay, RER, joint. RER and replay are compared seed by seed. Sizes were set, and the rule that it must
+learn as well at first was added, after a look at one seed: that rule decides the verdict, for RER forgets less and
+learns less.
 """
 
 from __future__ import annotations
