@@ -209,6 +209,12 @@ def test_what_is_made_from_code_and_measurements_is_as_they_are_now() -> None:
     assert not stale, f"{stale} are not as code and results say; run: python docs/make.py"
 
 
+def test_the_compose_file_is_the_one_that_the_page_shows() -> None:
+    shown = re.search(r"```yaml\n(services:.*?)```", (ROOT / "docs" / "postgres.md").read_text("utf-8"), re.S)
+    assert shown is not None
+    assert (ROOT / "compose.yaml").read_text("utf-8").split("\n", 1)[1] == shown[1]
+
+
 def test_the_readme_has_no_number_without_the_command_that_measured_it() -> None:
     text = (ROOT / "README.md").read_text("utf-8")
     for match in make.PART.finditer(text):
