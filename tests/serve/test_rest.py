@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tempfile
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -83,6 +84,14 @@ def test_an_export_comes_back_whole_over_rest(open_door: Callable[..., Door], op
 def test_an_uploads_name_leads_nowhere_else(door: Door, name: str) -> None:
     answer = door.client.post("/v1/import", content=b"hi", params={**ANA, "filename": name})
     assert (answer.status_code, answer.json()["error"]["type"]) == (400, "InputError")
+
+
+def test_an_upload_that_cannot_be_read_is_named_without_the_servers_folders(door: Door) -> None:
+    answer = door.client.post("/v1/import", content=b"\x00\x01 no format at all", params={**ANA, "filename": "odd.bin"})
+    assert answer.status_code == 400
+    assert "odd.bin" in answer.text
+    assert tempfile.gettempdir() not in answer.text
+
 
 
 def test_what_is_kept_apart_is_reviewed_over_rest(door: Door) -> None:

@@ -29,6 +29,7 @@ from slowwave.serve.keys import values
 from slowwave.serve.rest import FAILURES
 from slowwave.serve.service import Service
 from slowwave.serve.shapes import Request, request_of
+from slowwave.serve.uploads import without
 
 Id = Annotated[str, Path(max_length=200)]
 Field_ = Annotated[str | None, Query(max_length=256)]
@@ -225,7 +226,8 @@ def _transfer(router: APIRouter, service: Service) -> None:
             with file.open("wb") as out:
                 async for part in http.stream():
                     out.write(part)
-            arrival = await service.call_slow(access, memory.import_, file, **chosen, **scope.to_dict())
+            with without(folder):
+                arrival = await service.call_slow(access, memory.import_, file, **chosen, **scope.to_dict())
         out_ = arrival.to_dict()
         return Json({**out_, "path": filename})
 

@@ -17,6 +17,7 @@ from slowwave.errors import InputError
 from slowwave.formats import FORMATS
 from slowwave.records import Scope
 from slowwave.serve.page.frame import Asked, view
+from slowwave.serve.uploads import without
 
 KEPT_SECONDS = 3600.0  # for which a file that was looked at waits to be taken in
 MOST_KEPT = 20
@@ -89,9 +90,10 @@ async def look(asked: Asked) -> Response:
             out.write(piece)
     kind = asked.text("format") or None
     try:
-        arrival = await asked.call(
-            asked.memory.import_, path, format=kind, dry_run=True, trusted=False, slow=True, **asked.named
-        )
+        with without(folder):
+            arrival = await asked.call(
+                asked.memory.import_, path, format=kind, dry_run=True, trusted=False, slow=True, **asked.named
+            )
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
         raise
