@@ -151,7 +151,7 @@ def test_help_shows_an_example_that_is_true(name, run, values, lived, tmp_path):
 
 
 CALLS = {
-    "keys": ["list"], "held": ["list"], "mcp": ["install"], "backup": ["copy.db"],
+    "keys": ["list"], "adapters": ["list"], "held": ["list"], "mcp": ["install"], "backup": ["copy.db"],
     "add": ["hello", "--attrs", '{"mood": "glad"}', "--kind", "note"],
     "search": ["where", "does", "Ana", "live", "--top-k", "1", "--threshold", "0", "--filters", '{"speaker": "Ana"}'],
     "context": ["Ana", "--max-tokens", "500", "--threshold", "0", "--kinds", "episode,fact"],

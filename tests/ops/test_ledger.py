@@ -113,7 +113,8 @@ def test_a_use_changes_no_hash(memory, view):
     before = state_hash(state_of(view))
     memory.search("Where do I live?", threshold=0, **ANA)
     memory.clock.pass_(days=1)
-    memory.add("One more thing.", **ANA)  # which writes the noted uses
+    memory.add("One more thing.", **ANA)
+    memory._uses.flush()  # writes the noted uses
     assert any(e.used for e in memory.list(**ANA))
     memory.undo(**ANA)
     assert state_hash(state_of(view)) == before

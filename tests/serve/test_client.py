@@ -448,7 +448,7 @@ def asked_for(verb: str, tmp_path: Path) -> list[asks.Ask]:
     samples: dict[str, Any] = {"path": file, "content": "x", "progress": None, "filters": {"a": 1}, "kinds": ["fact"]}
     given = {}
     for name, parameter in inspect.signature(getattr(Memory, verb)).parameters.items():
-        if name not in ("self", "scope", "search", "count_tokens", "form", "model", "rejected", "calls"):
+        if name not in {*asks.NOT_SENT, "self", "scope", "search", "rejected", "calls"} - {"path", "progress"}:
             given[name] = samples.get(
                 name, "x" if parameter.default in (None, parameter.empty, "") else parameter.default
             )
@@ -531,7 +531,7 @@ def test_a_difference_is_seen(memory: Memory, tmp_path: Path, monkeypatch: pytes
 
 
 def test_every_verb_of_memory_is_a_verb_of_the_client() -> None:
-    verbs = {name for name, value in vars(Memory).items() if callable(value) and not name.startswith("_")}
+    verbs = {name for name in dir(Memory) if callable(getattr(Memory, name)) and not name.startswith("_")}
     assert verbs == {*asks.FLOWS, *asks.HERE_ONLY, "close"}
     assert Scope(user_id="a")
 

@@ -71,7 +71,7 @@ ARGUMENTS = {
     "search": "search", "add": "add", "update": "update", "link": "link", "sleep": "sleep", "undo": "undo",
     "forget": "forget", "erase": "erase",
 }  # fmt: skip
-OWN = {"self", "progress", "scope", "id", "count_tokens", "form", "model"}
+OWN = {"self", "progress", "scope", "id", "count_tokens", "form", "model", "into", "adapters"}
 
 
 def test_every_verb_is_there_and_its_fields_are_its_arguments(app: Any) -> None:

@@ -42,7 +42,7 @@ class Hnsw(Benchmark):
     records   in the one scope
     queries   searches timed, each once by the graph and once by a scan
     top_k     of which the recall is
-    sentences that are encoded; the other records are joined of two of them
+    sentences  that are encoded; the other records are joined of two of them
     """
 
     name = "hnsw"

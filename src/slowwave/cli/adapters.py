@@ -50,7 +50,13 @@ def adapters(args: Args) -> Done:
         raise InputError(f"adapters {action} takes {many or 'no'} id{'s' * (many != 1)}, and {len(ids)} were given")
     scope = scope_args(args)
     with opened(args) as memory:
-        snapshots, folder = found(memory, args, scope)
+        try:
+            snapshots, folder = found(memory, args, scope)
+        except NotFoundError as nothing:
+            if action != "list":
+                raise
+            said = str(nothing)
+            return Done({"active": None, "results": []}, lambda page: page.line(said))
         if action == "retrain":
             return retrained(memory, snapshots, folder, scope)
         if action in ("activate", "rollback", "remove"):

@@ -50,7 +50,8 @@ FIELDS: dict[str, set[str]] = {
     "Lines": {"results"},
     "Operation": {"results", "calls", "rejected"},
     "Rows": {"results"},
-    "Erased": {"at", "scope", "ids", "counts", "files", "needles", "found", "open", "clean", "sha256"},
+    "Erased": {"at", "scope", "ids", "counts", "files", "needles", "found", "open", "clean", "sha256", "adapters",
+               "unlearned"},
     "HeldState": {"id", "scope", "text", "reason", "recorded", "decided", "decision"},
     "HeldStates": {"results"},
     "Arrived": {"path", "format", "dry_run", "counts", "conflicts", "ops", "notes", "audit", "seconds"},
@@ -136,7 +137,7 @@ def change(given: Json) -> Change:
     return Change(
         given["verb"], given["id"], given["reason"], engram=engram(added) if added else None,
         fields=values(given["fields"]), links=links(given["links"]), unlinks=links(given.get("unlinks", ())),
-        guard=values(given.get("guard", {})), sources=tuple(given["sources"]),
+        guard=values(given.get("guard", {})), sources=tuple(given["sources"]), key=given.get("key", ""),
     )  # fmt: skip
 
 
