@@ -165,6 +165,12 @@ def pretrained(place: str, work: Path, arms: list[str], seed: int, most: int) ->
     return out
 
 
+def whole_arms(folder: Path, arms: list[str]) -> dict[str, Any]:
+    """The arms of which every night is there."""
+    found = {arm: rows_in(folder, arm) for arm in arms}
+    return {arm: {"nights": summary_of(rows), **TUNED[arm]} for arm, rows in found.items() if len(rows) == NIGHTS}
+
+
 # -- B: a decoder from scratch
 
 
@@ -330,7 +336,7 @@ def main() -> None:
     parser.add_argument("--model", help="a pretrained model, for part A")
     parser.add_argument("--seeds", type=int, default=5, help="of part B")
     parser.add_argument("--first", type=int, default=0, help="of part B: the first seed, to share seeds out")
-    parser.add_argument("--kept", action="store_true", help="of part B: the seeds that are done; write what there is")
+    parser.add_argument("--kept", action="store_true", help="the arms and seeds that are done; write what there is")
     parser.add_argument("--arms", default=",".join(ARMS), help="some of the arms")
     parser.add_argument("--part", choices=("both", "model", "small"), default="both")
     parser.add_argument("--nights", type=int, default=NIGHTS, help="of part A: stop after so many that were not there")
@@ -344,7 +350,8 @@ def main() -> None:
     found: dict[str, Any] = {}
     try:
         if args.model and not args.quick and args.part != "small":
-            found["model"] = pretrained(args.model, work, arms, 0, args.nights)
+            done = whole_arms(work / Path(args.model).stem, arms)
+            found["model"] = done if args.kept else pretrained(args.model, work, arms, 0, args.nights)
             found["model name"] = Path(args.model).name
         if args.part != "model":
             many = 1 if args.quick else args.seeds
@@ -357,7 +364,8 @@ def main() -> None:
         if args.work is None:
             shutil.rmtree(work, ignore_errors=True)
     parts, said = verdict_of(found)
-    whole = {"model", "small"} <= set(found) and set(arms) == set(ARMS) and len(found["seeds"]) >= 5
+    both = {"model", "small"} <= set(found) and len(found["seeds"]) >= 5
+    whole = both and set(found["model"]) == set(found["small"]) == set(ARMS)
     verdict = "holds" if all(parts.values()) and whole else "does not hold" if whole else "cannot be told at this size"
     words = "; ".join(f"{part}: {'yes' if held else 'no'}" for part, held in parts.items())
     print(f"{verdict}: {said}; {words}")
