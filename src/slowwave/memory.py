@@ -19,7 +19,6 @@ from slowwave.models import resolve_embedder, resolve_llm
 from slowwave.models.base import Embedder
 from slowwave.models.chat import ChatModel
 from slowwave.models.llm import LLM
-from slowwave.ops import receipts
 from slowwave.ops.answering import Answered
 from slowwave.ops.arguments import (
     Moment,
@@ -474,19 +473,11 @@ class Memory(Opened):
         adapters  what becomes of weights that hold them: the snapshots are marked; or the records are dampened out of
                   the active one; or it is trained anew without them. See `slowwave.promote.weights`
         """
-        own, rest = scope_and_filters(scope, filters)
-        view = self.store.view(own)
-        ids = builtins.list(id) if isinstance(id, Iterable) and not isinstance(id, str) else id
-        held = quarantine.doomed(view, [ids] if isinstance(ids, str) else ids, subject, all)
-        left = [one for one in ids if one not in held] if isinstance(ids, builtins.list) else ids
-        chosen: Sequence[str] = []
-        if not held or (left and left not in held) or subject is not None or all:
-            chosen = chosen_ids(view, left, parse(rest, self.zone), filters is not None, subject, all, retired=True)
-        self._uses.clear()
-        from slowwave.verbs import train
+        from slowwave.verbs import erasing
 
-        erased, holding, done = train.erase(self, own, [*chosen, *held], adapters, progress)
-        return receipts.make(self._now(), own, erased, self.store, holding, done)
+        own, rest = scope_and_filters(scope, filters)
+        chosen = erasing.Chosen(id, subject, all, rest if filters is not None else None)
+        return erasing.erase(self, own, chosen, adapters, progress)
 
     # -- what is kept apart
 

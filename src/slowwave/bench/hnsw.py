@@ -15,8 +15,9 @@ from typing import Any
 
 import numpy as np
 
-from slowwave.bench.base import Benchmark, Progress, Result
+from slowwave.bench.base import Progress, Result
 from slowwave.bench.corpus import PAIR_COSINE, default_cache, encoded
+from slowwave.bench.on_postgres import OnPostgres
 from slowwave.bench.scale import Load, RandomUnit, memory_scope, spread, version_of
 from slowwave.data.dracula import episodes
 from slowwave.errors import InputError
@@ -35,7 +36,7 @@ class Known(RandomUnit):
         self.dim, self.name = dim, f"known-{dim}"
 
 
-class Hnsw(Benchmark):
+class Hnsw(OnPostgres):
     """Recall at ten against a scan, latencies and build time of the approximate index in PostgreSQL.
 
     database  postgresql:// URL of an empty database, or of an empty ?tenant=; it is left as it is afterwards
@@ -65,24 +66,12 @@ class Hnsw(Benchmark):
         self.queries = queries
         self.top_k = top_k
 
-    def settings(self) -> dict[str, Any]:
-        return {name: value for name, value in super().settings().items() if name != "database"}
-
-    def command(self) -> str:
-        words = super().command().split(" ")
-        if "--database" in words:
-            words[words.index("--database") + 1] = "URL"
-        return " ".join(words)
-
     def measure(self, progress: Progress) -> Result:
-        if not self.database or not self.database.startswith(("postgresql://", "postgres://")):
-            raise InputError(
-                f"database is {self.database!r}; give the postgresql:// URL of an empty database with --database"
-            )
+        url = self.url()
         records, queries = (300, 8) if self.quick else (self.records, self.queries)
         texts, vectors, cues = self._corpus(records, queries, progress)
         options: dict[str, Any] = {"embedder": Known(vectors.shape[1]), "zone": "UTC"}
-        with Memory(self.database, **options, ann_from=None) as memory:
+        with Memory(url, **options, ann_from=None) as memory:
             server, held = version_of(memory), memory.scopes()
             if held and list(held) != [(memory_scope(0), records)]:
                 raise InputError(f"{memory.path} holds records already; give an empty database, or another ?tenant=")
@@ -90,7 +79,7 @@ class Hnsw(Benchmark):
                 Load(memory, texts, vectors).fill(0, 1, records, progress)
             memory.store.drop_indexes()  # type: ignore[attr-defined]
             exact = self._search(memory, cues, progress, "scan")
-        with Memory(self.database, **options, ann_from=min(records, 1000)) as memory:
+        with Memory(url, **options, ann_from=min(records, 1000)) as memory:
             begin = time.perf_counter()
             said = memory.build_ann(progress=progress, **SCOPE)
             build = time.perf_counter() - begin

@@ -20,7 +20,8 @@ from typing import Any
 
 import numpy as np
 
-from slowwave.bench.base import Benchmark, Progress, Result
+from slowwave.bench.base import Progress, Result
+from slowwave.bench.on_postgres import OnPostgres
 from slowwave.errors import InputError
 from slowwave.memory import Memory
 from slowwave.models.base import Vectors
@@ -51,7 +52,7 @@ class RandomUnit:
         return np.asarray(rows / np.linalg.norm(rows, axis=1, keepdims=True), dtype=np.float32)
 
 
-class Scale(Benchmark):
+class Scale(OnPostgres):
     """Search and write latency in PostgreSQL over the number of scopes, and what a thousand times as much would need.
 
     database  postgresql:// URL of a database to fill; it is left as it is afterwards
@@ -84,25 +85,13 @@ class Scale(Benchmark):
         self.writes = writes
         self.threads = threads
 
-    def settings(self) -> dict[str, Any]:
-        return {name: value for name, value in super().settings().items() if name != "database"}
-
-    def command(self) -> str:
-        words = super().command().split(" ")
-        if "--database" in words:
-            words[words.index("--database") + 1] = "URL"
-        return " ".join(words)
-
     def measure(self, progress: Progress) -> Result:
-        if not self.database or not self.database.startswith(("postgresql://", "postgres://")):
-            raise InputError(
-                f"database is {self.database!r}; give the postgresql:// URL of an empty database with --database"
-            )
+        url = self.url()
         stops, records = ((2, 4), 40) if self.quick else (self.scopes, self.records)
         queries, writes = (4, 4) if self.quick else (self.queries, self.writes)
         rng = np.random.default_rng(self.seed)
         out: Result = {"records_a_scope": records, "stops": {}}
-        with Memory(self.database, embedder=RandomUnit(), zone="UTC") as memory:
+        with Memory(url, embedder=RandomUnit(), zone="UTC") as memory:
             if memory.scopes():
                 raise InputError(f"{memory.path} holds records already; give an empty database, or another ?tenant=")
             server = version_of(memory)
@@ -111,7 +100,7 @@ class Scale(Benchmark):
             for stop in stops:
                 seconds = load.fill(done, stop, records, progress)
                 done = stop
-                with Memory(self.database, embedder=RandomUnit()) as fresh:
+                with Memory(url, embedder=RandomUnit()) as fresh:
                     progress(f"measure {stop} scopes", 0, 1)
                     chosen = rng.choice(stop, size=queries, replace=stop < queries).tolist()
                     measured = self._stop(fresh, chosen, writes, load.texts, rng)

@@ -22,17 +22,17 @@ def operators_of_torchvision() -> None:
     """Declare the operators that a torchvision built for CUDA brings in a library which does not load beside a torch
     without: its import names them, and nothing here calls them.
     """
-    import torch
+    from torch.library import Library
 
     spec = importlib.util.find_spec("torchvision")
     if spec is None or not spec.submodule_search_locations:
         return
     text = (Path(spec.submodule_search_locations[0]) / "_meta_registrations.py").read_text(encoding="utf-8")
-    library: Any = torch.library.Library("torchvision", "FRAGMENT")  # type: ignore[no-untyped-call]
+    declared: Any = Library("torchvision", "FRAGMENT")  # type: ignore[no-untyped-call]
     for name in sorted(set(re.findall(r'register_(?:fake|meta)\("(?:torchvision::)?(\w+)"', text))):
         with contextlib.suppress(RuntimeError):  # the library did load, and has it
-            library.define(f"{name}(Tensor x) -> Tensor")
-    globals()["_library"] = library  # what is declared goes when this does
+            declared.define(f"{name}(Tensor x) -> Tensor")
+    globals()["_declared"] = declared  # what is declared goes when this does
 
 
 def network(widths: list[int], start: dict[str, Any]) -> Any:
