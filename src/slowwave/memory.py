@@ -476,7 +476,7 @@ class Memory(Opened):
         from slowwave.verbs import erasing
 
         own, rest = scope_and_filters(scope, filters)
-        chosen = erasing.Chosen(id, subject, all, rest if filters is not None else None)
+        chosen = erasing.Chosen(id, subject, all, filters is not None, rest)
         return erasing.erase(self, own, chosen, adapters, progress)
 
     # -- what is kept apart
