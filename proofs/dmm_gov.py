@@ -36,7 +36,8 @@ from slowwave.bench.base import as_json, machine, versions
 from slowwave.bench.budgets import within
 from slowwave.bench.datasets import CachedEmbedder, data_root, folder_of
 from slowwave.bench.evidence import shortened
-from slowwave.bench.factstream import ASKED, CHANGES, POOLS, STATES, FactStream, render, states_value
+from slowwave.bench.factstream import FactStream, render, states_value
+from slowwave.bench.factstream_words import ASKED, CHANGES, POOLS, STATES
 from slowwave.bench.locomo import KINDS, read
 from slowwave.bench.metrics import Found, interval
 from slowwave.bench.partial import Partial

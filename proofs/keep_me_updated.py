@@ -24,7 +24,8 @@ import numpy as np
 from slowwave import Memory
 from slowwave.bench.base import as_json, machine, versions
 from slowwave.bench.datasets import CachedEmbedder
-from slowwave.bench.factstream import ASKED, FactStream, Turn, states_value
+from slowwave.bench.factstream import FactStream, Turn, states_value
+from slowwave.bench.factstream_words import ASKED
 from slowwave.bench.metrics import interval
 from slowwave.bench.truth import named
 from slowwave.bench.truth_pairs import Pairs, flips, truths

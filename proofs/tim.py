@@ -27,7 +27,8 @@ from numpy.typing import NDArray
 from slowwave import Memory
 from slowwave.bench.base import as_json, machine, versions
 from slowwave.bench.datasets import CachedEmbedder, folder_of
-from slowwave.bench.factstream import ASKED, FactStream, states_value
+from slowwave.bench.factstream import FactStream, states_value
+from slowwave.bench.factstream_words import ASKED
 from slowwave.bench.locomo import TUNED, read
 from slowwave.bench.metrics import interval
 from slowwave.bench.retrieval import said

@@ -6,23 +6,8 @@ from collections import Counter, defaultdict
 
 import pytest
 
-from slowwave.bench.factstream import (
-    ASKED,
-    CAUSES,
-    CHANGES,
-    CHATTER,
-    EVENTS,
-    PEOPLE,
-    POOLS,
-    STATES,
-    TRAPS,
-    WHY,
-    FactStream,
-    Half,
-    render,
-    score,
-    states_value,
-)
+from slowwave.bench.factstream import FactStream, Half, render, score, states_value
+from slowwave.bench.factstream_words import ASKED, CAUSES, CHANGES, CHATTER, EVENTS, PEOPLE, POOLS, STATES, TRAPS, WHY
 from slowwave.errors import InputError
 from slowwave.ops.compare import compare
 

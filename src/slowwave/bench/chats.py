@@ -12,7 +12,8 @@ import random
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
-from slowwave.bench.factstream import STATES, FactStream, Question, Turn, render
+from slowwave.bench.factstream import FactStream, Question, Turn, render
+from slowwave.bench.factstream_words import STATES
 from slowwave.bench.truth import named
 from slowwave.errors import InputError
 

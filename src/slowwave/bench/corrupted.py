@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from slowwave.bench.factstream import STATES, FactStream, Turn, render
+from slowwave.bench.factstream import FactStream, Turn, render
+from slowwave.bench.factstream_words import STATES
 from slowwave.ops import words
 from slowwave.ops.names import names
 from slowwave.records import Engram, Scope
