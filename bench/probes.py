@@ -9,7 +9,8 @@ output_hidden_states, and nnsight. All take turns in one process (nnsight's has 
 that --nnsight names), so that a busy machine slows them alike; medians of the ratios to the bare pass of the same turn.
 Autoencoders: TopK of equal size and batch on the same activations, ours and SAELens' (--saelens names the Python of an
 environment that has it); the dense form that our fast one replaces beside them. Memory: the peak resident size of each
-stage in a process of its own, by the number of tokens.
+stage in a process of its own, by the number of tokens. Million: `slowwave probe function-tokens` whole, on 1,000,000
+tokens of a real model, which says itself what it took (`--only million --model smollm2-135m.gguf`).
 
 Writes bench/results/probes.json; `--only taps,sae,memory` runs some parts and keeps the others as they were.
 """
@@ -334,6 +335,47 @@ def memory(model: str, counts: dict[str, Sequence[int]]) -> dict[str, Any]:
     return out
 
 
+# -- a million tokens
+
+STRETCH = 20_000  # characters of a document
+MILLION = {
+    "tokens": 1_000_000, "loss-tokens": 2_000, "layers": 1, "expansion": 4, "epochs": 1, "traits": "",
+}  # fmt: skip
+
+
+def million(model: str, folder: Path) -> dict[str, Any]:
+    """`slowwave probe function-tokens` on a million tokens of old novels, as a user calls it; goes on after a kill.
+
+    One early layer, since what is asked is memory: what it takes, the process itself says at its end.
+    """
+    import gzip
+
+    from slowwave.bench.datasets import folder_of
+
+    texts, out = folder / "texts", folder / "page"
+    texts.mkdir(parents=True, exist_ok=True)
+    for number, file in enumerate(sorted(folder_of("classic_books").glob("*.txt.gz"))):
+        book = gzip.decompress(file.read_bytes()).decode("utf-8", "replace")
+        for place in range(5):  # some of each book, so that 50 documents may hold a content token too
+            piece = book[STRETCH * (place + 1) : STRETCH * (place + 2)]
+            (texts / f"{place}-{number:02}.txt").write_text(piece, encoding="utf-8")
+    words = [word for name, value in MILLION.items() for word in (f"--{name}", str(value))]
+    words = ["probe", "function-tokens", "--model", model, "--text", str(texts), "--out", str(out), *words]
+    subprocess.run([sys.executable, "-m", "slowwave", *words], check=True, stdout=subprocess.DEVNULL)
+    found = json.loads((out / "verdict.json").read_text("utf-8"))
+    values, layer = found["values"], found["values"]["layers"][str(MILLION["layers"])]
+    return {
+        "command": " ".join(words).replace(model, Path(model).name).replace(str(folder), "DIR"),
+        "tokens": values["classes"]["tokens"], "documents": values["classes"]["documents"],
+        "peak_mb": found["peak_mb"], "cpu_seconds": found["cpu_seconds"],
+        "disk_mb": round(sum(file.stat().st_size for file in out.rglob("*") if file.is_file()) / 1e6),
+        "verdicts": found["verdicts"],
+        **{name: {key: one[key] for key in ("health", "edges", "ks", "coverage", "coverage_permuted", "d50_ratio",
+                                            "d50_low", "d50_high")}
+           for name, one in (("trained", layer), ("untrained", values["untrained"]))},
+    }  # fmt: skip
+
+
 def main() -> None:
     """Measure what is asked for and write the result."""
     from slowwave.bench.base import as_json, machine
@@ -347,6 +389,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=12, help="of each autoencoder's training")
     parser.add_argument("--only", default="taps,sae,memory")
     parser.add_argument("--stages", help="of memory, such as graph; else all")
+    parser.add_argument("--work", type=Path, help="where the million's parts are kept; else in the cache")
     args = parser.parse_args()
     only = args.only.split(",")
     result = json.loads(RESULT.read_text("utf-8")) if RESULT.is_file() else {}
@@ -362,6 +405,10 @@ def main() -> None:
             result["taps"]["nnsight"] = json.loads(told[-1]) if not done.returncode else failed
     if "sae" in only:
         result["autoencoders"] = autoencoders(args.saelens, max(3, args.rounds // 2), args.steps)
+    if "million" in only:
+        from slowwave.bench.datasets import cache_folder
+
+        result["a million tokens"] = million(model, args.work or cache_folder() / "probes-million")
     if "memory" in only:
         counts = {"load": [0], "stream": [1_024, 4_096], "losses": [1_024, 4_096]}
         counts |= {"autoencoder": [20_000, 80_000], "graph": [50_000, 200_000, 1_000_000]}

@@ -6,6 +6,8 @@ import hashlib
 import inspect
 import json
 import os
+import sys
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -205,7 +207,7 @@ class Probe(ABC):
         named = "" if subject is None else subject.name
         early = {name: value for name, value in self.settings().items() if name not in self.late}
         work = Workspace(folder, {"probe": self.name, **early, "model": named, "text": print_of})
-        start = datetime.now(UTC)
+        start, spent = datetime.now(UTC), time.process_time()
         finding = self.measure(subject, texts, work, progress)
         finding.about = {
             "model": named,
@@ -214,6 +216,8 @@ class Probe(ABC):
             "settings": self.settings(),
             "date": start.isoformat(timespec="seconds"),
             "seconds": round((datetime.now(UTC) - start).total_seconds(), 1),
+            "cpu_seconds": round(time.process_time() - spent, 1),
+            "peak_mb": peak_mb(),
             "versions": versions(),
             "cores": os.cpu_count(),
         }
@@ -231,6 +235,16 @@ def _made(folder: Path) -> Path:
     except OSError as error:
         raise InputError(f"{folder} cannot be written to: {error}; give another folder (out)") from error
     return folder
+
+
+def peak_mb() -> float | None:
+    """The most memory that this process has held, in MB, as the system counts it; None where it does not."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return None
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return round(most / (1 << 20 if sys.platform == "darwin" else 1 << 10), 1)
 
 
 def versions() -> dict[str, str]:

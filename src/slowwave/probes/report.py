@@ -76,6 +76,13 @@ def _png(figure: Figure) -> bytes:
     return buffer.getvalue()
 
 
+def _cost(about: dict[str, Any]) -> str:
+    """ "81.3 s, 79.9 s of processor time, at most 1,240 MB of memory" """
+    peak = about.get("peak_mb")
+    told = f"{about.get('seconds', '')} s, {about.get('cpu_seconds', '')} s of processor time"
+    return told if peak is None else f"{told}, at most {peak:,.0f} MB of memory"
+
+
 def _rows(rows: list[list[str]]) -> str:
     head, *body = rows
     heads = "".join(f"<th>{html.escape(word)}" for word in head)
@@ -108,7 +115,7 @@ def _page(finding: Finding, probe: type[Probe], pictures: dict[str, bytes]) -> s
         f"<!doctype html><html lang=en><meta charset=utf-8><meta name=viewport content='width=device-width'>"
         f"<title>{html.escape(finding.name)}</title><style>{STYLE}</style><h1>{html.escape(finding.name)}</h1>"
         f"<p class=soft>{html.escape(probe.paper)}</p><p>Model: {model}. {about.get('date', '')}, "
-        f"{about.get('seconds', '')} s.</p><table>{rows}</table>"
+        f"{_cost(about)}.</p><table>{rows}</table>"
         + (f"<h2>Limits</h2><ul>{limits}</ul>" if limits else "")
         + f"{figures}{tables}<p class=soft>Differs from the paper: {html.escape(probe.differs)}</p>"
         f"<p class=soft>Settings: {settings}. Versions: {versions}</p></html>\n"
