@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 import numpy as np
@@ -41,12 +42,12 @@ def one_thread() -> None:
 class Linear(torch.nn.Module):
     """A softmax over a linear read-out of one-hot tokens: its gradient can be written down."""
 
-    def __init__(self) -> None:
+    def __init__(self, words: int = 7) -> None:
         super().__init__()
-        self.weight = torch.nn.Parameter(torch.randn(7, 7, generator=torch.Generator().manual_seed(0)))
+        self.weight = torch.nn.Parameter(torch.randn(words, words, generator=torch.Generator().manual_seed(0)))
 
     def forward(self, ids: torch.Tensor) -> torch.Tensor:
-        return torch.nn.functional.one_hot(ids, 7).float() @ self.weight.T
+        return torch.nn.functional.one_hot(ids, len(self.weight)).float() @ self.weight.T
 
 
 def test_scores_on_a_linear_softmax_are_the_gradients_made_by_hand() -> None:
@@ -64,6 +65,20 @@ def test_scores_on_a_linear_softmax_are_the_gradients_made_by_hand() -> None:
     assert due[mask].abs().min() >= due[~mask].abs().max()
     lot = random_mask({"weight": due, "more": due}, 0.5, 0)
     assert sum(int(m.sum()) for m in lot.values()) == 49
+
+
+def test_the_mask_is_the_true_top_thousandth_of_the_gradient_made_by_hand() -> None:
+    model, row = Linear(100), np.random.default_rng(0).integers(0, 100, 60)
+    step(model, torch.optim.SGD(model.parameters(), 0.0), torch.from_numpy(row[None]), clip=1e9)
+    due = np.zeros((100, 100))
+    chance = model.weight.detach().double().softmax(0).numpy()
+    for now, then in itertools.pairwise(row.tolist()):
+        due[:, now] += chance[:, now] / 59
+        due[then, now] -= 1 / 59
+    assert model.weight.grad is not None
+    np.testing.assert_allclose(model.weight.grad.numpy(), due, atol=1e-7)
+    mask = top_mask({"weight": model.weight.grad}, 0.001)["weight"]
+    assert set(mask.flatten().nonzero()[:, 0].tolist()) == set(np.abs(due).ravel().argsort()[-10:].tolist())
 
 
 def test_top_mask_reaches_over_matrices() -> None:

@@ -10,6 +10,8 @@ import pytest
 import torch
 
 from slowwave.errors import FormatError, InputError
+from slowwave.probes.fired import encode
+from slowwave.probes.growth import features_that_fire
 from slowwave.probes.sae import SaeConfig, health, restore, save, train_sae
 
 D, PLANTED, ACTIVE = 32, 48, 3
@@ -47,6 +49,18 @@ def test_planted_directions_are_found(kind: str) -> None:
     rows_ = torch.nn.functional.normalize(sae.W_dec, dim=1).numpy()
     best = np.abs(rows_ @ directions.T).max(0)
     assert (best > 0.9).mean() > 0.8, f"{(best > 0.9).mean():.0%} of the planted directions are found"
+
+
+@pytest.mark.parametrize("many", [64, 128, 256])
+def test_a_trained_autoencoder_counts_the_planted_directions_within_5_percent(many: int, tmp_path: Path) -> None:
+    rng = np.random.default_rng(many)
+    basis = np.linalg.qr(rng.normal(size=(many, many)))[0]
+    used = rng.random((8000, many)).argsort(1)[:, :2]
+    rows = (basis[used] * rng.uniform(0.5, 1.5, (8000, 2, 1))).sum(1).astype(np.float32)
+    config = SaeConfig(many, 2 * many, k=2, batch=256, lr=3e-3, dead_after=2000)
+    sae = train_sae(rows[:6000], config, epochs=12)
+    count = features_that_fire(encode(sae, rows[6000:], tmp_path))  # of twice as many, on rows it was not fit to
+    assert count == pytest.approx(many, rel=0.05)
 
 
 def test_the_same_seed_gives_the_same_weights() -> None:
