@@ -8,7 +8,7 @@ import gguf
 import numpy as np
 import pytest
 
-from slowwave.errors import ModelError
+from slowwave.errors import ModelError, ModelMissingError
 from slowwave.models.causal import gguf_reader, load_causal
 
 
@@ -38,3 +38,11 @@ def test_gguf_is_as_it_was_after_a_file_that_is_none(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"bad\.gguf could not be loaded"):
         load_causal(path, purpose="a test", extra="probes")
     assert (gguf.GGUFReader, gguf.get_tensor_name_map) == before
+
+
+def test_what_is_no_whole_model_is_told(tmp_path: Path) -> None:
+    (tmp_path / "cut.gguf").write_bytes(b"GGUF\0\0\0")
+    with pytest.raises(ModelError, match=r"cut\.gguf could not be loaded: .*is it a whole"):
+        load_causal(tmp_path / "cut.gguf", purpose="a test", extra="probes")
+    with pytest.raises(ModelMissingError, match=r"no config\.json; name the file in it: cut\.gguf"):
+        load_causal(tmp_path, purpose="a test", extra="probes")

@@ -118,6 +118,8 @@ def test_bad_input_is_told(subject: Subject, tmp_path: Path) -> None:
         SYSTEMS["geometry"]().run(subject, ["  "])
     with pytest.raises(InputError, match="no file or folder"):
         SYSTEMS["geometry"]().run(subject, tmp_path / "absent.txt")
+    with pytest.raises(InputError, match=r"no \.txt file in"):
+        SYSTEMS["geometry"]().run(subject, tmp_path)
     with pytest.raises(InputError, match="give more text"):
         SYSTEMS["geometry"](context=8).run(subject, ["a b c d"])
     with pytest.raises(InputError, match="layers 0 to 2"):

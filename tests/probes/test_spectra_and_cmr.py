@@ -35,9 +35,16 @@ def test_isotropic_data_show_how_the_number_of_states_biases_the_rank(many: int,
     assert rankme(eigenvalues(states)) == pytest.approx(due, abs=2)
 
 
-def test_intervals_are_taken_over_halves() -> None:
-    (low, high), _ = resampled(np.random.default_rng(2).normal(size=(400, 16)), 20, 0)
-    assert 13 < low < high <= 16
+def test_intervals_lie_about_the_value_and_are_as_wide_as_fresh_samples_are_apart() -> None:
+    def drawn(seed: int) -> np.ndarray:
+        return np.random.default_rng(seed).normal(size=(400, 120)) * np.arange(1, 121) ** -0.5
+
+    (low, high), (least, most) = resampled(drawn(0), 40, 0)
+    spectrum = eigenvalues(drawn(0))
+    assert low < rankme(spectrum) < high
+    assert least < alpha_req(spectrum) < most
+    fresh = np.percentile([rankme(eigenvalues(drawn(n))) for n in range(40)], [2.5, 97.5])
+    assert high - low == pytest.approx(fresh[1] - fresh[0], rel=0.6)
 
 
 @pytest.mark.parametrize("b_enc", [0.2, 0.5, 0.9])

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
+import struct
 from collections.abc import Iterator, Sequence
 from functools import cache
 from pathlib import Path
@@ -27,6 +28,7 @@ def load_causal(place: str | Path, *, attention: str = "sdpa", purpose: str, ext
     """
     try:
         import torch
+        from safetensors import SafetensorError
         from transformers import AutoModelForCausalLM, AutoTokenizer
     except ImportError as error:
         raise ExtraMissingError(purpose, extra) from error
@@ -40,6 +42,10 @@ def load_causal(place: str | Path, *, attention: str = "sdpa", purpose: str, ext
         given, where = {"gguf_file": path.name}, str(path.parent)
     elif path.exists():
         where = str(path)
+        if not (path / "config.json").is_file():
+            inside = ", ".join(sorted(file.name for file in path.glob("*.gguf"))[:3])
+            named = f"; name the file in it: {inside}" if inside else "; give a folder with a model or a .gguf file"
+            raise ModelMissingError(f"{path} holds no model: it has no config.json{named}")
     elif "/" not in str(place):
         raise ModelMissingError(f"no folder {path}, and {place} is no OWNER/NAME; give a folder or a .gguf file")
     with quiet():
@@ -49,9 +55,14 @@ def load_causal(place: str | Path, *, attention: str = "sdpa", purpose: str, ext
                 model = AutoModelForCausalLM.from_pretrained(
                     where, dtype=torch.float32, attn_implementation=attention, **given
                 )
-        except (OSError, ValueError, KeyError, ImportError) as error:
-            raise ModelError(f"{place} could not be loaded: {error}") from error
+        except (*_BROKEN, SafetensorError) as error:
+            told = str(error).partition("\n")[0] or type(error).__name__
+            raise ModelError(f"{place} could not be loaded: {told}; is it a whole causal language model?") from error
     return model.eval(), tokenizer
+
+
+# What a file that is no model, or not all of it, makes the readers raise.
+_BROKEN = (OSError, ValueError, LookupError, ImportError, EOFError, RuntimeError, TypeError, struct.error)
 
 
 @cache

@@ -352,14 +352,19 @@ def draw_map(values: Mapping[str, Any]) -> Figure:
     figure, axes = _axes(3, 4.4, 4.6)
     heads = values["heads"]["heads"]
     shape = (values["heads"]["layers"], len(heads) // values["heads"]["layers"])
-    kinds = (("distance", "viridis_r", 0, 1), ("matching", "viridis", 0, None), ("copying", "coolwarm", -1, 1))
-    for axis, (kind, colours, low, high) in zip(axes, kinds, strict=True):
+    kinds = (
+        ("distance", "from the recall model (1: or more)", "viridis_r", 0, 1),
+        ("matching", "attention to what came next", "viridis", 0, None),
+        ("copying", "writes what it reads: 1", "coolwarm", -1, 1),
+    )
+    for axis, (kind, told, colours, low, high) in zip(axes, kinds, strict=True):
         table = np.array([np.nan if h[kind] is None else h[kind] for h in heads]).reshape(shape)
         shown = axis.imshow(table, aspect="auto", cmap=colours, vmin=low, vmax=high, origin="lower")
-        figure.colorbar(shown, ax=axis)
+        figure.colorbar(shown, ax=axis, label=told)
         axis.set(xlabel="head", ylabel="layer", title=kind)
     for layer, head in values["best"]:
         axes[0].plot(head, layer, "s", mfc="none", mec=FUNCTION, markersize=7)
+    axes[0].set_title("distance (squares: taken away below)")
     return figure
 
 
@@ -374,7 +379,10 @@ def draw_curves(values: Mapping[str, Any]) -> Figure:
         scale = max(0.0, float(np.polyfit(fit - fit.mean(), attention, 1)[0]))
         axis.plot(lags, attention, "o-", color=CONTENT, markersize=3, label="attention")
         axis.plot(lags, attention.mean() + scale * (fit - fit.mean()), "--", color=FUNCTION, label="recall model")
-        axis.set(xlabel="lag", title=f"layer {place[0]}, head {place[1]}: {head['distance']:.2f}")
+        axis.set(xlabel="lag", title=f"layer {place[0]}, head {place[1]}: distance {head['distance']:.2g}")
+        axis.title.set_fontsize(9)
+        axis.ticklabel_format(axis="y", scilimits=(-2, 3))
+    axes[0].set_ylabel("attention")
     axes[0].legend(frameon=False, fontsize=7)
     return figure
 
@@ -390,6 +398,8 @@ def draw_bars(values: Mapping[str, Any]) -> Figure:
         lost = [np.array(values["ablation"][name][key]) - whole for name in names]
         spread = [1.96 * one.std() / max(1, len(one)) ** 0.5 for one in lost]
         colours = [FUNCTION if name == "best" else NULL for name in names]
-        axis.bar(names, [one.mean() for one in lost], yerr=spread, color=colours)
+        told = [f"the {len(values['best'])} closest" if n == "best" else n.replace("random", "by lot") for n in names]
+        axis.bar(told, [one.mean() for one in lost], yerr=spread, color=colours)
+        axis.axhline(0, color="black", linewidth=0.5)
         axis.set(ylabel="nats a token", title=title)
     return figure

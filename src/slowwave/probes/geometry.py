@@ -129,7 +129,7 @@ class Geometry(Probe):
     def layers(
         self, subject: Subject, texts: Sequence[str], progress: Progress, last_alone: bool = False
     ) -> dict[str, Any]:
-        """RankMe and alpha of every layer, with intervals over halves of the sequences; the loss on them beside."""
+        """RankMe and alpha of every layer, with intervals from halves of the sequences; the loss on them beside."""
         states, loss, chances = self.states(subject, texts, progress)
         out = []
         for layer, found in list(enumerate(states))[-1:] if last_alone else enumerate(states):
@@ -289,11 +289,13 @@ def draw_layers(values: Mapping[str, Any]) -> Any:
             depth, [np.nan if r["alpha"] is None else r["alpha"] for r in layers], "o-", color=colour, markersize=3
         )
         last = np.array(layers[-1]["spectrum"])
-        spectrum.loglog(np.arange(1, len(last) + 1), last / last.sum(), color=colour)
+        last = last[last > 1e-9 * last[0]] / last.sum()  # what is centred has one direction fewer than states
+        spectrum.loglog(np.arange(1, len(last) + 1), last, color=colour, label=name)
     rank.set(xlabel="layer", ylabel="RankMe", title="effective rank")
     alpha.set(xlabel="layer", ylabel="alpha-ReQ", title="spectral decay")
-    spectrum.set(xlabel="rank", ylabel="share of variance", title="last layer")
-    rank.legend(frameon=False)
+    spectrum.set(xlabel="rank", ylabel="share of variance", title="last layer's spectrum")
+    for axis in (rank, spectrum):
+        axis.legend(frameon=False)
     return figure
 
 

@@ -49,13 +49,21 @@ def alpha_req(values: Floats, first: int = FIRST, last: int = LAST) -> float:
 def resampled(
     states: NDArray[np.floating], resamples: int, seed: int
 ) -> tuple[tuple[float, float], tuple[float, float]]:
-    """95 % intervals of (RankMe, alpha) over halves of the states, drawn without replacement: both depend on n."""
+    """95 % intervals of (RankMe, alpha), from halves of the states drawn without replacement.
+
+    Both depend on how many states there are, so a half's own value is no value of the whole; but halves spread about
+    their mean as wholes do about theirs (the jackknife that leaves a half out). So the spread is laid about the whole's
+    value: as a ratio for RankMe, as a difference for alpha.
+    """
     rng = np.random.default_rng(seed)
+    whole = eigenvalues(states)
     ranks, alphas = [], []
     for _ in range(resamples):
         values = eigenvalues(states[rng.choice(len(states), len(states) // 2, replace=False)])
         ranks.append(rankme(values))
         alphas.append(alpha_req(values))
-    low, high = np.percentile(ranks, [2.5, 97.5])
-    least, most = np.nanpercentile(alphas, [2.5, 97.5]) if not np.isnan(alphas).all() else (np.nan, np.nan)
+    low, high = rankme(whole) * np.percentile(ranks, [2.5, 97.5]) / np.mean(ranks)
+    if np.isnan(alphas).all():
+        return (float(low), float(high)), (float("nan"), float("nan"))
+    least, most = alpha_req(whole) + np.nanpercentile(alphas, [2.5, 97.5]) - np.nanmean(alphas)
     return (float(low), float(high)), (float(least), float(most))

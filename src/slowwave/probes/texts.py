@@ -21,7 +21,10 @@ def read_texts(text: str | Path | Sequence[str] | None) -> list[str]:
     elif isinstance(text, (str, Path)):
         path = Path(text).expanduser()
         if path.is_dir():
-            found = [file.read_text(encoding="utf-8", errors="replace") for file in sorted(path.rglob("*.txt"))]
+            files = sorted(path.rglob("*.txt"))
+            if not files:
+                raise InputError(f"there is no .txt file in {path}; give a text file or a folder of .txt files")
+            found = [file.read_text(encoding="utf-8", errors="replace") for file in files]
         elif path.is_file():
             found = documents(path.read_text(encoding="utf-8", errors="replace"))
         else:
