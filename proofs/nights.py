@@ -133,10 +133,10 @@ def summary_of(rows: list[dict[str, Any]]) -> list[dict[str, float]]:
 
 TUNED: dict[str, dict[str, Any]] = {
     "full": {"lr": 5e-5, "epochs": 4},
-    "lora": {"lr": 1.5e-3, "epochs": 4},
-    "lora with rehearsal": {"lr": 1.5e-3, "epochs": 4, "strength": 3.0},
-    "factorize-centralize": {"lr": 1.5e-3, "epochs": 4},
-    "sparse memory": {"lr": 20.0, "epochs": 4},
+    "lora": {"lr": 8e-4, "epochs": 4},
+    "lora with rehearsal": {"lr": 1e-3, "epochs": 6, "strength": 10.0},
+    "factorize-centralize": {"lr": 8e-4, "epochs": 4},
+    "sparse memory": {"lr": 5e5, "epochs": 8, "train": 512},
 }
 
 
@@ -150,25 +150,36 @@ def wikitext(folder: Path, part: str) -> Path:
     return file
 
 
-def pretrained(place: str, work: Path, arms: list[str], seed: int, most: int) -> dict[str, Any]:
-    """Every arm on one model; so many nights at most that are not there yet."""
+def pretrained(place: str, work: Path, arms: list[str], seeds: list[int], most: int) -> None:
+    """Every arm on one model, seed by seed; of an arm so many nights at most that are not there yet."""
     model, tokenizer = load_causal(place, purpose="this proof", extra="weights")
+    for seed in seeds:
+        for arm in arms:
+            given = {
+                **ARMS[arm], **TUNED[arm], "general": wikitext(work, "valid"), "guard": wikitext(work, "test"),
+                "known": 200, "seed": seed,
+            }  # fmt: skip
+            live(model, tokenizer, facts(seed), arm, given, folder_for(work, place, seed),
+                 lambda line, arm=arm, seed=seed: print(f"seed {seed}, {arm}: {line}", file=sys.stderr, flush=True),
+                 most)  # fmt: skip
+
+
+def folder_for(work: Path, place: str, seed: int) -> Path:
+    """Where the nights of one seed on one model are kept."""
+    return work / f"{Path(place).stem}-{seed}"
+
+
+def whole_arms(work: Path, place: str, arms: list[str], seeds: list[int]) -> dict[str, Any]:
+    """Arm -> its nights over the seeds of which every night is there."""
     out = {}
     for arm in arms:
-        given = {
-            **ARMS[arm], **TUNED[arm], "general": wikitext(work, "valid"), "guard": wikitext(work, "test"),
-            "known": 200,
-        }  # fmt: skip
-        rows = live(model, tokenizer, facts(seed), arm, given, work / Path(place).stem,
-                    lambda line, arm=arm: print(f"{arm}: {line}", file=sys.stderr, flush=True), most)  # fmt: skip
-        out[arm] = {"nights": summary_of(rows), **TUNED[arm]}
+        every = {seed: rows_in(folder_for(work, place, seed), arm) for seed in seeds}
+        whole = [seed for seed, rows in every.items() if len(rows) == NIGHTS]
+        if whole:
+            out[arm] = {
+                **over_seeds([{arm: summary_of(every[seed])} for seed in whole])[arm], "seeds": whole, **TUNED[arm]
+            }  # fmt: skip
     return out
-
-
-def whole_arms(folder: Path, arms: list[str]) -> dict[str, Any]:
-    """The arms of which every night is there."""
-    found = {arm: rows_in(folder, arm) for arm in arms}
-    return {arm: {"nights": summary_of(rows), **TUNED[arm]} for arm, rows in found.items() if len(rows) == NIGHTS}
 
 
 # -- B: a decoder from scratch
@@ -298,7 +309,7 @@ def over_seeds(runs: list[dict[str, list[dict[str, float]]]]) -> dict[str, Any]:
         arm: {"nights": [
             {name: told([run[arm][night][name] for run in runs]) for name in runs[0][arm][night]}
             for night in range(len(runs[0][arm]))
-        ], **SMALL[arm]}
+        ]}
         for arm in runs[0]
     }  # fmt: skip
 
@@ -335,7 +346,8 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="the code paths alone; nothing is written")
     parser.add_argument("--model", help="a pretrained model, for part A")
     parser.add_argument("--seeds", type=int, default=5, help="of part B")
-    parser.add_argument("--first", type=int, default=0, help="of part B: the first seed, to share seeds out")
+    parser.add_argument("--model-seeds", type=int, default=3, help="of part A")
+    parser.add_argument("--first", type=int, default=0, help="the first seed, to share seeds out")
     parser.add_argument("--kept", action="store_true", help="the arms and seeds that are done; write what there is")
     parser.add_argument("--arms", default=",".join(ARMS), help="some of the arms")
     parser.add_argument("--part", choices=("both", "model", "small"), default="both")
@@ -350,15 +362,18 @@ def main() -> None:
     found: dict[str, Any] = {}
     try:
         if args.model and not args.quick and args.part != "small":
-            done = whole_arms(work / Path(args.model).stem, arms)
-            found["model"] = done if args.kept else pretrained(args.model, work, arms, 0, args.nights)
+            many = list(range(args.first, args.model_seeds))
+            if not args.kept:
+                pretrained(args.model, work, arms, many, args.nights)
+            found["model"] = whole_arms(work, args.model, arms, many)
             found["model name"] = Path(args.model).name
         if args.part != "model":
             many = 1 if args.quick else args.seeds
             seeds = list(range(args.first, many))
             if args.kept:
                 seeds = [seed for seed in seeds if all(len(rows_in(work / f"small-{seed}", a)) == NIGHTS for a in arms)]
-            found["small"] = over_seeds([small(seed, args.quick, arms, work) for seed in seeds])
+            runs = over_seeds([small(seed, args.quick, arms, work) for seed in seeds])
+            found["small"] = {arm: {**row, **SMALL[arm]} for arm, row in runs.items()}
             found["seeds"] = seeds
     finally:
         if args.work is None:
@@ -366,6 +381,7 @@ def main() -> None:
     parts, said = verdict_of(found)
     both = {"model", "small"} <= set(found) and len(found["seeds"]) >= 5
     whole = both and set(found["model"]) == set(found["small"]) == set(ARMS)
+    whole = whole and all(len(row["seeds"]) >= 3 for row in found["model"].values())
     verdict = "holds" if all(parts.values()) and whole else "does not hold" if whole else "cannot be told at this size"
     words = "; ".join(f"{part}: {'yes' if held else 'no'}" for part, held in parts.items())
     print(f"{verdict}: {said}; {words}")

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from slowwave import Memory
@@ -130,6 +131,16 @@ def test_the_divergence_is_zero_where_nothing_moved_and_grows_with_what_did():
     moved = torch.log_softmax(logits_ + torch.randn(2, 5, 30, generator=torch.Generator().manual_seed(1)), -1)
     exact = (full.exp() * (full - moved)).sum(-1).mean()
     assert 0 < general.loss(moved, places) <= exact + 1e-6  # words taken together hide some of it
+
+
+def test_half_of_what_is_rehearsed_of_ordinary_language_are_sentences():
+    rows = torch.zeros(12, 5, dtype=torch.int64)
+    empty = torch.zeros(0)
+    some = General(rows, empty, empty, empty, texts=9).draw(np.random.default_rng(0), 6)
+    assert sorted(some.tolist())[-3:] == [9, 10, 11]
+    assert len(set(some.tolist())) == 6
+    assert len(General(rows, empty, empty, empty).draw(np.random.default_rng(0), 6)) == 6
+    assert len(General(rows, empty, empty, empty, texts=11).draw(np.random.default_rng(0), 6)) == 6
 
 
 def test_general_knowledge_is_well_formed():

@@ -18,7 +18,7 @@ RECIPES: dict[str, str] = {  # method -> the kind of thing that it leaves behind
     "factorize-centralize": "stacked",
     "sparse-memory-finetuning": "memory",
 }
-RATES = {"lora": 2e-3, "full": 3e-5, "factorize-centralize": 2e-3, "sparse-memory-finetuning": 2.0}
+RATES = {"lora": 1e-3, "full": 3e-5, "factorize-centralize": 8e-4, "sparse-memory-finetuning": 2.0}
 
 
 class Adapter:
@@ -63,7 +63,7 @@ class Adapter:
         method: str = "lora",
         folder: str | Path | None = None,
         replay: float = 1.0,
-        strength: float = 1.0,
+        strength: float = 10.0,
         protect: Sequence[str] = (),
         general: str | Path | None = None,
         guard: str | Path | None = None,
@@ -77,7 +77,7 @@ class Adapter:
         least_days: float = 0.0,
         most: int = 64,
         lr: float | None = None,
-        epochs: int = 8,
+        epochs: int = 6,
         batch: int = 8,
         rank: int = 8,
         alpha: float = 16.0,

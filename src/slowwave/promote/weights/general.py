@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -29,16 +30,25 @@ OPENERS = ("The", "In", "A", "It", "He", "She", "There", "When", "We", "This", "
 class General:
     """Sequences to replay with what the bare model expected, and others on which perplexity is watched.
 
-    rows            (n, time) token ids
+    rows            (n, time) token ids: running text, then sentences
     chosen, scores  (n, time, top + 1) the likeliest next tokens and the one that came, with their log-probabilities by
                     the bare model; where it is among the likeliest, it counts once
     guard           (m, time) token ids, never trained on
+    texts           how many of the rows are running text; None where all are
     """
 
     rows: Tensor
     chosen: Tensor
     scores: Tensor
     guard: Tensor
+    texts: int | None = None
+
+    def draw(self, rng: np.random.Generator, many: int) -> Tensor:
+        """(many,) places of rows by chance: half of them sentences, where there are sentences."""
+        texts = len(self.rows) if self.texts is None else self.texts
+        said = min(many // 2, len(self.rows) - texts)
+        places = [rng.permutation(texts)[: many - said], texts + rng.permutation(len(self.rows) - texts)[:said]]
+        return torch.from_numpy(np.concatenate(places))
 
     def loss(self, logits: Tensor, places: Tensor) -> Tensor:
         """Divergence of what a model expects from what the bare model did, nats a token; the rest counts as one word.
@@ -69,21 +79,28 @@ def general_of(
     about = "\0".join((name, _content(text), _content(guard), str(seed), *sentences))
     file = folder / f"general-{hashlib.sha256(about.encode()).hexdigest()[:16]}.safetensors"
     if file.is_file():
-        return General(**load_file(file))
+        kept = load_file(file)
+        return General(**kept, texts=len(kept["rows"]) - _sentence_rows(subject, sentences).shape[0])
     rows = _rows(subject, text, "general", ROWS + GUARDED, seed)
     if guard is None:
         cut = min(ROWS, 2 * len(rows) // 3)  # of a short text a third is watched
         rows, watched = rows[:cut], rows[cut:]
     else:
         rows, watched = rows[:ROWS], _rows(subject, guard, "guard", GUARDED, seed)
-    ids = subject.encode(" ".join(f"{one}." for one in sentences))
-    rows = torch.cat([rows, torch.tensor(ids[: len(ids) // LENGTH * LENGTH], dtype=torch.int64).view(-1, LENGTH)])
+    texts = len(rows)
+    rows = torch.cat([rows, _sentence_rows(subject, sentences)])
     chosen, scores = _expected(subject.model, rows)
     found = {"rows": rows, "chosen": chosen, "scores": scores, "guard": watched}
     folder.mkdir(parents=True, exist_ok=True)
     save_file({key: value.contiguous() for key, value in found.items()}, file.with_suffix(".new"))
     file.with_suffix(".new").replace(file)
-    return General(**found)
+    return General(**found, texts=texts)
+
+
+def _sentence_rows(subject: Subject, sentences: Sequence[str]) -> Tensor:
+    """(n, LENGTH) token ids of sentences one after the other."""
+    ids = subject.encode(" ".join(f"{one}." for one in sentences))
+    return torch.tensor(ids[: len(ids) // LENGTH * LENGTH], dtype=torch.int64).view(-1, LENGTH)
 
 
 def _content(path: str | Path | None) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -21,7 +20,8 @@ class Rehearsal(Method):
 
     earlier   their lessons; None where this is the first night
     general   with what the bare model expected
-    many      sequences rehearsed beside each new one: half of them earlier lessons, half general; all general at first
+    many      sequences rehearsed beside each new one: half of them earlier lessons, half general; all general at first.
+              Of the general ones half are sentences of general knowledge, where there are any
     strength  weight of the divergence on general text, against the mean loss of a lesson
 
     Source: experience replay (Robins 1995) with distillation on inputs of no task (Li and Hoiem 2017).
@@ -38,7 +38,7 @@ class Rehearsal(Method):
         many = min(round(self.many * len(batch) / 2), len(self.earlier))
         if not many:
             return None
-        chosen = self.earlier.take(_drawn(learner.rng, len(self.earlier), many))
+        chosen = self.earlier.take(torch.from_numpy(learner.rng.permutation(len(self.earlier))[:many]))
         return Batch(chosen.x, chosen.y, chosen.task, replayed=torch.ones(many, dtype=torch.bool))
 
     def loss_terms(self, learner: Learner, batch: Batch, logits: Tensor) -> Mapping[str, Tensor]:
@@ -46,14 +46,10 @@ class Rehearsal(Method):
         many = min(round(self.many * fresh / (1 if self.earlier is None else 2)), len(self.general.rows))
         if not many or not self.strength:
             return {}
-        places = _drawn(learner.rng, len(self.general.rows), many)
+        places = self.general.draw(learner.rng, many)
         memory = memory_of(learner.model)
         used = None if memory is None else memory.used  # by the lessons: what sparse finetuning goes by
         term = self.general.loss(plain(learner.model(self.general.rows[places])), places)
         if memory is not None:
             memory.used = used
         return {"general": self.strength * term}
-
-
-def _drawn(rng: np.random.Generator, total: int, many: int) -> Tensor:
-    return torch.from_numpy(rng.permutation(total)[:many])
