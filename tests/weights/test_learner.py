@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from dataclasses import replace
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -13,8 +14,9 @@ import torch
 from slowwave.checks.methods import facts, tiny_language_model
 from slowwave.errors import FormatError, InputError, NotFoundError
 from slowwave.weights import METHODS, Classifier, Learner
-from slowwave.weights.batch import examples, join
-from slowwave.weights.buffer import Buffer
+from slowwave.weights.baselines import Replay
+from slowwave.weights.batch import Batch, examples, join
+from slowwave.weights.buffer import Buffer, Policy
 from slowwave.weights.data import folder_of, glyphs, rotated_images
 from slowwave.weights.learner import DivergedError
 from slowwave.weights.metrics import Cloze
@@ -153,7 +155,7 @@ def test_bad_words_are_answered_with_the_words_there_are() -> None:
 def test_every_policy_of_a_buffer_keeps_its_word() -> None:
     batch = examples(torch.arange(400.0)[:, None], torch.tensor([0] * 300 + [1] * 95 + [2] * 5))
     kept = {}
-    for policy in ("reservoir", "balanced", "ring"):
+    for policy in get_args(Policy):
         buffer = Buffer(20, policy, seed=1)
         for start in range(0, 400, 10):
             buffer.add(batch.take(torch.arange(start, start + 10)), step=start)
@@ -162,13 +164,49 @@ def test_every_policy_of_a_buffer_keeps_its_word() -> None:
         assert buffer.seen == 400
         assert (kept[policy].age <= kept[policy].x[:, 0]).all()
     assert sorted(kept["ring"].x[:, 0].tolist()) == list(range(380, 400))
-    assert sorted(torch.bincount(kept["balanced"].y).tolist()) == [5, 7, 8]
-    means = []
+    for policy in ("balanced", "largest"):
+        assert sorted(torch.bincount(kept[policy].y).tolist()) == [5, 7, 8]
+    means: dict[str, list[float]] = {}
     for seed in range(40):
-        buffer = Buffer(20, "reservoir", seed)
-        buffer.add(batch, 0)
-        means.append(float(buffer.everything().x.mean()))
-    assert 185 < np.mean(means) < 215, "a reservoir keeps each of the past with equal chance"
+        for policy in ("reservoir", "balanced", "largest"):
+            buffer = Buffer(20, policy, seed)  # type: ignore[arg-type]
+            buffer.add(batch, 0)
+            held = buffer.everything()
+            means.setdefault(policy, []).append(float(held.x[held.y == 0].mean()))
+    assert 130 < np.mean(means["reservoir"]) < 170, "a reservoir keeps each of the past with equal chance"
+    assert 130 < np.mean(means["balanced"]) < 170, "and so does each class where they are balanced"
+    assert np.mean(means["largest"]) > 200, "the new one always comes in"
+
+
+def test_tasks_have_equal_shares_of_a_buffer_by_task() -> None:
+    buffer = Buffer(30, "by-task")
+    for task, many in enumerate((100, 40, 300)):
+        buffer.add(examples(torch.zeros(many, 2), torch.arange(many) % 3, task), 0)
+    assert torch.bincount(buffer.everything().task).tolist() == [10, 10, 10]
+    kept = Buffer(30, "by-task")
+    kept.load(buffer.state())
+    for each in (buffer, kept):
+        each.add(examples(torch.ones(50, 2), torch.zeros(50, dtype=torch.int64), 1), 1)
+    assert torch.equal(buffer.everything().x, kept.everything().x)
+
+
+def test_what_is_filled_at_the_end_of_a_period_replays_nothing_of_the_present() -> None:
+    seen: list[set[int]] = []
+
+    class Watching(Replay):
+        def replay(self, learner: Learner, batch: Batch) -> Batch | None:
+            again = super().replay(learner, batch)
+            seen.append(set() if again is None else {*again.task.tolist()} & {learner.period})
+            return again
+
+    for when in ("step", "sleep"):
+        seen.clear()
+        method = Watching(20, when=when)  # type: ignore[arg-type]
+        Learner(classifier(), [method], epochs=2).learn(split(DATA, 2))
+        assert len(method.buffer) == 20
+        assert any(seen) == (when == "step")
+    with pytest.raises(InputError, match="step and sleep"):
+        Replay(when="never")  # type: ignore[arg-type]
 
 
 def test_a_buffer_adds_in_the_same_time_however_full_it_is() -> None:

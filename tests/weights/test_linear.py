@@ -8,11 +8,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from slowwave.weights import Classifier, Learner, linear, vectors
+from slowwave.weights.base import Method
+from slowwave.weights.baselines import Naive, Replay
 from slowwave.weights.batch import Batch, examples
 from slowwave.weights.buffer import Buffer
+from slowwave.weights.elephant import Elephant
 from slowwave.weights.ewc import EWC
 from slowwave.weights.gem import GEM
-from slowwave.weights.objective import Classification
+from slowwave.weights.objective import Classification, Objective
 from slowwave.weights.quadratic import Quadratic
 
 
@@ -153,7 +156,7 @@ def test_the_slope_of_a_penalty_is_stiffness_times_distance() -> None:
 
 
 def test_a_buffer_keeps_the_last_of_those_that_take_one_slot() -> None:
-    for policy in ("ring", "reservoir", "balanced"):
+    for policy in ("ring", "reservoir", "balanced", "largest"):
         whole, single = Buffer(5, policy, 3), Buffer(5, policy, 3)  # type: ignore[arg-type]
         batch = given(40)
         whole.add(batch, 0)
@@ -179,3 +182,46 @@ def test_lwf_keeps_the_words_of_the_model_before() -> None:
             learner.learn_batch(other)
         ends[strength] = float((learner.read(given().x).softmax(1) - before).abs().mean())
     assert ends[4.0] < 0.8 * ends[0.0]
+
+
+class _Asked(Method):
+    """Has a part in the loss, and adds nothing: the step has to take the general way."""
+
+    name = "asked"
+
+    def loss_terms(self, learner: Learner, batch: Batch, logits: Tensor) -> dict[str, Tensor]:
+        return {}
+
+
+@pytest.mark.parametrize(
+    ("optimiser", "more"), [("sgd", {}), ("sgd", {"momentum": 0.9}), ("adam", {}), ("sgd", {"clip": 0.1})]
+)
+def test_a_plain_step_is_that_of_the_general_way(optimiser: str, more: dict[str, float]) -> None:
+    ends = []
+    for methods in ([Naive()], [_Asked()]):
+        learner = Learner(net(), methods, optimiser=optimiser, lr=0.05, **more)  # type: ignore[arg-type]
+        losses = [learner.learn_batch(given(seed=n)) for n in range(15)]
+        losses.append(learner.learn_batch(examples(given().x, given().y + 1)))  # the head grows
+        losses.append(learner.learn_batch(given()))
+        ends.append((losses, vectors.flatten(learner.trainable)))
+    assert ends[0][0] == pytest.approx(ends[1][0], rel=1e-4)
+    assert torch.allclose(ends[0][1], ends[1][1], atol=1e-5)
+
+
+def test_the_written_out_step_is_taken_only_where_it_is_the_same() -> None:
+    def quick(model: nn.Module, methods: list[Method], objective: Objective | None = None) -> bool:
+        learner = Learner(model, methods, objective)
+        return learner._plain(learner.aim(given().y), given()) is not None
+
+    assert quick(net(), [Naive()])
+    assert quick(Classifier(5, (), 3, bias=False), [GEM(), Replay()])
+    assert not quick(net(), [EWC()]), "a term of the loss"
+    assert not quick(Classifier(5, (7,), 3, activation="tanh"), [Naive()])
+    assert not quick(net(), [Elephant()])
+    assert not quick(net(), [Naive()], Classification({0: [0, 1]})), "classes are masked"
+    frozen, watched = net(), net()
+    frozen.layers[0].requires_grad_(False)
+    assert not quick(frozen, [Naive()])
+    watched.layers[1].register_forward_hook(lambda *passed: None)
+    assert not quick(watched, [Naive()]), "somebody looks at what passes"
+    assert not quick(net().double(), [Naive()])

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
 from torch.func import functional_call
 
+from slowwave.errors import InputError
 from slowwave.weights.base import Method
 from slowwave.weights.batch import Batch, join
 from slowwave.weights.buffer import Buffer, Policy
 from slowwave.weights.learner import Learner
 from slowwave.weights.model import distil
 from slowwave.weights.objective import Classification, plain
-from slowwave.weights.vectors import Named
+from slowwave.weights.vectors import Named, still
 
 
 class Naive(Method):
@@ -25,11 +26,13 @@ class Naive(Method):
 
 
 class Replay(Method):
-    """A batch from a buffer beside each new one (experience replay, without boundaries).
+    """A batch from a buffer beside each new one (experience replay). As it stands it needs no boundary.
 
     capacity  examples kept
     many      drawn each step; 0 as many as are new
-    policy    "reservoir", "balanced" or "ring"
+    policy    "reservoir", "balanced" (by class), "by-task", "largest" or "ring"; see `Buffer`
+    when      "step": an example comes into the buffer once it is learned; "sleep": at the end of its period, so that
+              nothing of the present is replayed
     seed      of what is kept
     """
 
@@ -37,8 +40,13 @@ class Replay(Method):
     keeps: ClassVar[tuple[str, ...]] = ("buffer",)
     keep_logits: ClassVar[bool] = False
 
-    def __init__(self, capacity: int = 200, many: int = 0, policy: Policy = "reservoir", seed: int = 0) -> None:
-        self.capacity, self.many, self.policy, self.seed = capacity, many, policy, seed
+    def __init__(
+        self, capacity: int = 200, many: int = 0, policy: Policy = "reservoir",
+        when: Literal["step", "sleep"] = "step", seed: int = 0,
+    ) -> None:  # fmt: skip
+        if when not in ("step", "sleep"):
+            raise InputError(f"examples cannot come into the buffer at {when!r}; there are step and sleep")
+        self.capacity, self.many, self.policy, self.when, self.seed = capacity, many, policy, when, seed
         self.buffer = Buffer(capacity, policy, seed)
 
     def replay(self, learner: Learner, batch: Batch) -> Batch | None:
@@ -46,9 +54,16 @@ class Replay(Method):
 
     def after_step(self, learner: Learner, batch: Batch, logits: Tensor) -> None:
         first = learner.first  # each example is offered once, as it was given
-        if bool(first.any()):
+        if self.when == "step" and bool(first.any()):
             said = logits[: len(first)][first] if self.keep_logits else None
             self.buffer.add(learner.given.take(first), learner.step, said)
+
+    def sleep(self, learner: Learner, day: Batch) -> Mapping[str, float]:
+        if self.when == "sleep":
+            with still(learner.model), torch.no_grad():
+                said = learner.logits(day) if self.keep_logits else None
+            self.buffer.add(day, learner.step, said)
+        return {}
 
 
 class LwF(Method):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
@@ -12,14 +12,16 @@ from torch import Tensor
 from slowwave.errors import InputError
 from slowwave.weights.batch import IGNORED, PAD, Batch, widened
 
-Policy = Literal["reservoir", "balanced", "ring"]
+Policy = Literal["reservoir", "balanced", "by-task", "largest", "ring"]
 
 
 class Buffer:
     """At most `capacity` examples; adding one and drawing one cost the same however many came before.
 
-    policy  "reservoir": each example of the past is in it with equal chance (Vitter 1985); "balanced": when full, a
-            random one of the largest class leaves; "ring": the oldest leaves
+    policy  "reservoir": each example of the past is in it with equal chance (Vitter 1985); "balanced": classes have
+            equal shares, within which each example of the past has an equal chance (Chrysakis and Moens 2020);
+            "by-task": tasks have equal shares, likewise; "largest": each new one comes in, and a random one of the
+            largest class leaves; "ring": the oldest leaves
 
     >>> buffer = Buffer(2, "ring")
     >>> buffer.add(Batch(torch.zeros(3, 4), torch.tensor([0, 1, 2]), torch.zeros(3, dtype=torch.int64)), step=0)
@@ -30,14 +32,15 @@ class Buffer:
     def __init__(self, capacity: int, policy: Policy = "reservoir", seed: int = 0) -> None:
         if capacity < 1:
             raise InputError(f"a buffer of {capacity} examples holds nothing; give a capacity of at least 1")
-        if policy not in ("reservoir", "balanced", "ring"):
-            raise InputError(f"no policy {policy!r} for a buffer; there are reservoir, balanced and ring")
+        if policy not in get_args(Policy):
+            raise InputError(f"no policy {policy!r} for a buffer; there are {', '.join(get_args(Policy))}")
         self.capacity, self.policy, self.seed = capacity, policy, seed
         self.seen = 0
         self._filled = 0
         self._rng = np.random.default_rng(seed)
         self._parts: dict[str, Tensor] = {}
-        self._places: dict[int, list[int]] = {}  # label -> the slots it has, for "balanced"
+        self._places: dict[int, list[int]] = {}  # group -> the slots it has
+        self._met: dict[int, int] = {}  # group -> how many of it came
 
     def __len__(self) -> int:
         return self._filled
@@ -58,7 +61,8 @@ class Buffer:
         if logits is not None:
             rows["logits"] = logits.detach().float()
         self._make_room(rows)
-        labels = (batch.y if batch.y.ndim == 1 else batch.task).tolist()
+        by_class = batch.y.ndim == 1 and self.policy != "by-task" and not batch.y.is_floating_point()
+        labels = (batch.y if by_class else batch.task).tolist()
         kept: dict[int, int] = {}  # slot -> the last that came into it
         for place in torch.nonzero(~batch.old).flatten().tolist():
             slot = self._slot(int(labels[place]))
@@ -74,12 +78,13 @@ class Buffer:
             shape = (len(places), *store.shape[1:])
             store[slots] = value if value.shape == shape else widened(value, shape, filler)
 
-    def _slot(self, label: int) -> int | None:
+    def _slot(self, group: int) -> int | None:
         """Where the next example goes; None if it is not kept."""
+        self._met[group] = self._met.get(group, 0) + 1
         if self._filled < self.capacity:
             slot = self._filled
             self._filled += 1
-            self._places.setdefault(label, []).append(slot)
+            self._places.setdefault(group, []).append(slot)
             return slot
         if self.policy == "ring":
             return self.seen % self.capacity
@@ -87,11 +92,14 @@ class Buffer:
             slot = int(self._rng.integers(self.seen + 1))
             return slot if slot < self.capacity else None
         largest = max(self._places, key=lambda c: len(self._places[c]))
-        if len(self._places.get(label, ())) >= len(self._places[largest]):
-            largest = label  # its own class is as large as any: it takes the place of one of its kind
+        own = len(self._places.get(group, ()))
+        if own >= len(self._places[largest]):  # its own group is as large as any: it takes the place of one of its kind
+            if self.policy != "largest" and self._rng.integers(self._met[group]) >= own:
+                return None
+            largest = group
         slots = self._places[largest]
         slot = slots.pop(int(self._rng.integers(len(slots))))
-        self._places.setdefault(label, []).append(slot)
+        self._places.setdefault(group, []).append(slot)
         return slot
 
     def _make_room(self, rows: Mapping[str, Tensor]) -> None:
@@ -124,7 +132,8 @@ class Buffer:
         """All that a snapshot needs, the generator included."""
         return {
             "parts": dict(self._parts), "seen": self.seen, "filled": self._filled,
-            "places": {k: list(v) for k, v in self._places.items()}, "rng": self._rng.bit_generator.state,
+            "places": {k: list(v) for k, v in self._places.items()}, "met": dict(self._met),
+            "rng": self._rng.bit_generator.state,
         }  # fmt: skip
 
     def load(self, state: Mapping[str, Any]) -> None:
@@ -132,4 +141,5 @@ class Buffer:
         self._parts = {name: part.clone() for name, part in state["parts"].items()}
         self.seen, self._filled = state["seen"], state["filled"]
         self._places = {k: list(v) for k, v in state["places"].items()}
+        self._met = dict(state.get("met", {k: len(v) for k, v in self._places.items()}))
         self._rng.bit_generator.state = state["rng"]

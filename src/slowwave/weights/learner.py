@@ -18,6 +18,7 @@ from slowwave.weights import vectors
 from slowwave.weights.base import Method, fills
 from slowwave.weights.batch import Batch, join, widened
 from slowwave.weights.buffer import Buffer
+from slowwave.weights.linear import cross_entropy_step, hooked, plain_layers
 from slowwave.weights.metrics import Guard, Record, guarded
 from slowwave.weights.model import Growing
 from slowwave.weights.objective import Classification, NextToken, Objective, Regression
@@ -125,6 +126,8 @@ class Learner:
         chosen = self.trainable
         if not chosen:
             raise InputError("no parameter of the model requires a gradient; there is nothing to train")
+        self._layers = plain_layers(self.model, chosen)
+        self._grows = isinstance(self.model, Growing) and isinstance(getattr(self.model, "head", None), nn.Linear)
         held = [id(p) for group in self._optim.param_groups for p in group["params"]] if hasattr(self, "_optim") else []
         if not fresh and held == [id(p) for p in chosen]:
             return
@@ -197,6 +200,21 @@ class Learner:
             method.pre_step(self, batch)
         replayed = [more for method in self.methods if (more := method.replay(self, batch)) is not None and len(more)]
         whole = join([batch, *replayed])
+        if (layers := self._plain(objective, whole)) is not None:
+            losses, logits, grads = cross_entropy_step(layers, whole.x, whole.y)
+            loss = losses.mean()
+            self.terms = {"loss": self._finite(loss)}
+            self._update(grads, whole)
+        else:
+            logits = self._stepped(objective, whole)
+        self.step += 1
+        for method in self.methods:
+            method.after_step(self, whole, logits.detach())
+        self._spent += time.perf_counter() - begun
+        return sum(self.terms.values())
+
+    def _stepped(self, objective: Objective, whole: Batch) -> Tensor:
+        """The step itself, in general; returns the logits."""
         logits = self.logits(whole, training=True)
         losses = objective.losses(logits, whole)
         weights: Tensor | None = None
@@ -210,20 +228,29 @@ class Learner:
             for name, term in method.loss_terms(self, whole, logits).items():
                 loss = loss + term
                 self.terms[f"{method.name}: {name}"] = term.item()
-        if not math.isfinite(loss.item()):
+        self._finite(loss)
+        parameters = [p for group in self._optim.param_groups for p in group["params"]]
+        self._update(torch.autograd.grad(loss, parameters, allow_unused=True), whole)
+        return logits
+
+    def _plain(self, objective: Objective, batch: Batch) -> list[nn.Linear] | None:
+        """The layers, where the step is that of plain cross-entropy on a perceptron, and no method has a part in it."""
+        if self._layers is None or type(objective) is not Classification or objective.masks:
+            return None
+        if batch.y.ndim != 1 or batch.x.dtype != torch.float32 or hooked(self.model, self._layers):
+            return None
+        part = ("forward", "sample_weights", "loss_terms")
+        return None if any(fills(method, hook) for method in self.methods for hook in part) else self._layers
+
+    def _finite(self, loss: Tensor) -> float:
+        if not math.isfinite(value := loss.item()):
             hints = [hint for method in self.methods if (hint := method.advice(self))]
             said = "; ".join(hints) or f"the learning rate is {self.lr:g}; try a smaller one, or clip=1"
-            raise DivergedError(f"the loss is {loss.item()} at step {self.step}: {said}")
-        self._update(loss, whole)
-        self.step += 1
-        for method in self.methods:
-            method.after_step(self, whole, logits.detach())
-        self._spent += time.perf_counter() - begun
-        return loss.item()
+            raise DivergedError(f"the loss is {value} at step {self.step}: {said}")
+        return value
 
-    def _update(self, loss: Tensor, batch: Batch) -> None:
+    def _update(self, grads: Sequence[Tensor | None], batch: Batch) -> None:
         parameters = [p for group in self._optim.param_groups for p in group["params"]]
-        grads = torch.autograd.grad(loss, parameters, allow_unused=True)
         changing = [method for method in self.methods if fills(method, "grad_transform")]
         if changing:
             flat = vectors.flatten(
@@ -231,27 +258,27 @@ class Learner:
             )
             for method in changing:
                 flat = method.grad_transform(self, flat, batch)
-            grads = tuple(vectors.unflatten(flat, parameters))
+            grads = list(vectors.unflatten(flat, parameters))
+        self.rate = self.lr * math.prod(method.schedule(self) for method in self.methods)
+        if self.optimiser == "sgd" and not (self.clip or self.momentum or self.weight_decay):
+            with torch.no_grad():  # what the optimiser would do, without the wrapping of its step
+                moved = [(p, g) for p, g in zip(parameters, grads, strict=True) if g is not None]
+                torch._foreach_add_([p for p, _ in moved], [g for _, g in moved], alpha=-self.rate)
+            return
         for parameter, grad in zip(parameters, grads, strict=True):
             parameter.grad = grad
         if self.clip:
             nn.utils.clip_grad_norm_(parameters, self.clip)
-        self.rate = self.lr * math.prod(method.schedule(self) for method in self.methods)
         for group in self._optim.param_groups:
             group["lr"] = self.rate
         self._optim.step()
 
     def _grow(self, batch: Batch) -> None:
-        head = getattr(self.model, "head", None)
-        if (
-            batch.y.ndim != 1
-            or batch.y.is_floating_point()
-            or not isinstance(head, nn.Linear)
-            or not isinstance(self.model, Growing)
-        ):
+        if not self._grows or batch.y.ndim != 1 or batch.y.is_floating_point():
             return
-        if len(batch) and int(batch.y.max()) >= head.out_features:
-            self.model.grow(int(batch.y.max()) + 1)
+        model: Any = self.model
+        if len(batch) and int(batch.y.max()) >= model.head.out_features:
+            model.grow(int(batch.y.max()) + 1)
             for parameter, state in self._optim.state.items():
                 for name, value in state.items():
                     if isinstance(value, Tensor) and value.ndim == parameter.ndim:
@@ -387,9 +414,11 @@ class Learner:
             self.epoch = epoch
             order, views = self._order(len(data), number, epoch)
             met[order[: self.place]] = True
+            places, shows = torch.from_numpy(order), torch.from_numpy(views)
             for start in range(self.place, len(order), self.batch):
-                part, shown = order[start : start + self.batch], views[start : start + self.batch]
-                batch = replace(data.take(torch.from_numpy(part)), view=torch.from_numpy(shown))
+                rows = slice(start, start + self.batch)
+                part, shown = order[rows], views[rows]
+                batch = replace(data.take(places[rows]), view=shows[rows])
                 if stream.boundaries:
                     first = torch.from_numpy(~met[part] & (shown == 0))
                     met[part] = True

@@ -2,6 +2,9 @@
 
 A linear layer's gradient of one example is the outer product of what came back to its output and what went into it, so
 that squares and groups of gradients are products of two small matrices. Other networks take the general way.
+
+A step of plain cross-entropy on a perceptron of ReLUs is written out too (`cross_entropy_step`): there autograd's own
+work is as long as that of the matrices.
 """
 
 from __future__ import annotations
@@ -12,6 +15,8 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+from slowwave.weights.model import Classifier
 
 Seen = dict[str, tuple[Tensor, Tensor]]  # layer -> (n, inputs) what went in, (n, outputs) what came out
 
@@ -90,3 +95,48 @@ def rows(model: nn.Module, slopes: dict[str, tuple[Tensor, Tensor]], groups: int
         for parameter, matrix in _parameters(model, name):
             parts[parameter] = (d.transpose(1, 2) @ a).flatten(1) if matrix else d.sum(1)
     return torch.cat([parts[n] for n, p in model.named_parameters() if p.requires_grad], 1)
+
+
+def plain_layers(model: nn.Module, trained: list[nn.Parameter]) -> list[nn.Linear] | None:
+    """The layers of a perceptron of ReLUs all of which is trained, in this order; None for any other model."""
+    if type(model) is not Classifier or model.activation is not torch.relu or model.activations:
+        return None
+    layers = [*model.layers, model.head]
+    if any(type(layer) is not nn.Linear for layer in layers):
+        return None
+    own = [p for layer in layers for p in (layer.weight, layer.bias) if p is not None]
+    same = len(own) == len(trained) and all(a is b for a, b in zip(own, trained, strict=True))
+    return layers if same and all(p.dtype == torch.float32 for p in own) else None
+
+
+def hooked(model: nn.Module, layers: list[nn.Linear]) -> bool:
+    """Whether somebody looks at what passes, so that it has to pass."""
+    return any(m._forward_hooks or m._forward_pre_hooks or m._backward_hooks for m in (model, *layers))
+
+
+def cross_entropy_step(layers: list[nn.Linear], x: Tensor, y: Tensor) -> tuple[Tensor, Tensor, list[Tensor]]:
+    """(n,) losses, (n, classes) logits, and the gradients of their mean, as `plain_layers` were given their parameters.
+
+    x  (n, ...) float32
+    y  (n,) int64
+    """
+    with torch.no_grad():
+        passed, last = [x.flatten(1)], len(layers) - 1
+        for place, layer in enumerate(layers):
+            out = torch.nn.functional.linear(passed[-1], layer.weight, layer.bias)
+            passed.append(out if place == last else out.relu_())
+        logits = passed[-1]
+        likely = logits.log_softmax(1)
+        losses = -likely.gather(1, y[:, None])[:, 0]
+        slope = likely.exp_()
+        slope[torch.arange(len(y)), y] -= 1
+        slope /= len(y)
+        grads: list[Tensor] = []
+        for place in range(last, -1, -1):
+            layer = layers[place]
+            if layer.bias is not None:
+                grads.append(slope.sum(0))
+            grads.append(slope.T @ passed[place])
+            if place:
+                slope = torch.ops.aten.threshold_backward(slope @ layer.weight, passed[place], 0)
+    return losses, logits, grads[::-1]

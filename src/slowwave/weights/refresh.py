@@ -48,7 +48,7 @@ class DarkReplay(Replay):
     def __init__(
         self, capacity: int = 200, many: int = 0, alpha: float = 0.2, beta: float = 0.5, seed: int = 0
     ) -> None:
-        super().__init__(capacity, many, "reservoir", seed)
+        super().__init__(capacity, many, seed=seed)
         self.alpha, self.beta = alpha, beta
 
     def replay(self, learner: Learner, batch: Batch) -> Batch | None:

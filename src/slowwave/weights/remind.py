@@ -115,7 +115,7 @@ class Remind(Method):
     ) -> None:
         self.books, self.words, self.capacity, self.many, self.raw = books, words, capacity, many, raw
         self.quantiser = Quantiser(books, words)
-        self.buffer = Buffer(capacity, "balanced")
+        self.buffer = Buffer(capacity, "largest")
         self.ready = False
 
     def prepare(self, learner: Learner) -> None:

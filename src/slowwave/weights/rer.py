@@ -59,7 +59,7 @@ class RER(Replay):
         self, capacity: int = 200, rate: float = 1e-3, every: int = 5, hidden: int = 16, warm_up: float = 0.5,
         seed: int = 0,
     ) -> None:  # fmt: skip
-        super().__init__(capacity, 0, "reservoir", seed)
+        super().__init__(capacity, seed=seed)
         self.rate, self.every, self.hidden, self.warm_up = rate, every, hidden, warm_up
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
