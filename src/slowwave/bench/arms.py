@@ -134,12 +134,14 @@ def prove(
     file: str,
     draw: Callable[[dict[str, Any], Any], None] | None = None,
     seeds: int = 5,
+    first: int = 0,
 ) -> None:
     """The main of a proof: measure, print the verdict, write result and figure unless it is a quick run.
 
     measure  (seeds, quick) -> what was found, which parts hold, a summary in words
     file     the proof's own path
     draw     (found, axes) draws into one pair of axes
+    first    of the seeds, where `measure` does not begin at 0
     """
     parser = argparse.ArgumentParser(description=claim)
     parser.add_argument("--quick", action="store_true", help="the code paths alone; nothing is written")
@@ -161,7 +163,7 @@ def prove(
     minutes = (time.perf_counter() - begun + _running.earlier) / 60
     result = {
         "name": name, "claim": claim, "verdict": verdict, "summary": f"{summary}; {words}", "parts": dict(parts),
-        "seeds": list(range(many)), **found, "minutes": round(minutes, 1),
+        "seeds": list(range(first, first + many)), **found, "minutes": round(minutes, 1),
         "date": datetime.now(UTC).isoformat(timespec="seconds"), "versions": {**versions(), **torch_version()},
         "machine": machine(), "command": f"python proofs/{path.name}",
     }  # fmt: skip

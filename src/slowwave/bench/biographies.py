@@ -102,11 +102,13 @@ def again(model: Any) -> Any:
 def lived(
     model: Any, methods: Sequence[Any], lessons: Sequence[tuple[str, Batch, Batch]], seed: int, epochs: int,
     lr: float = 1e-3, batch: int = 12, every: int = 0, optimiser: str = "adamw", momentum: float = 0.0,
+    shown: Callable[[], object] = lambda: None,
 ) -> Learner:  # fmt: skip
     """A learner that was shown the first lesson once, known to it already, and then the others.
 
     lessons  (name, what is taught, what is asked)
     every    steps between evaluations of all lessons so far; 0 at their ends alone
+    shown    called between the first lesson and the others
     """
     from slowwave.weights.learner import Learner
     from slowwave.weights.stream import of_lessons
@@ -117,6 +119,7 @@ def lived(
         seed=seed,
     )  # fmt: skip
     learner.learn(stream.first(1))
+    shown()
     learner.epochs = epochs
     learner.learn(stream)
     return learner

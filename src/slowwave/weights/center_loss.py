@@ -35,6 +35,7 @@ class CenterLoss(Method):
         "What is frozen from the second task on is read as: centres and head, while all features learn. It helps "
         "where the labels stay alone; new classes cannot be learned by a frozen head."
     )
+    proof = "proofs/center_loss.py"
     keeps: ClassVar[tuple[str, ...]] = ("centres", "known")
     learns = "labels"
 

@@ -33,6 +33,7 @@ class Elephant(Method):
         "The head starts at zero and has no bias. Which layers are elephants is a parameter; the defaults fit inputs "
         "of about unit variance."
     )
+    proof = "proofs/elephant.py"
     learns = "labels"
 
     def __init__(self, width: float = 0.2, slope: float = 4.0, spread: float = 1.0, layers: int = 1) -> None:

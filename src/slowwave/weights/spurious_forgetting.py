@@ -31,6 +31,7 @@ class Freeze(Method):
         'Layers are named by whole parts of their path (in the authors\' code "layers.1" also means "layers.10"), '
         "and are frozen by not training them rather than by a learning rate of 0, which weight decay passes by."
     )
+    proof = "proofs/spurious_forgetting.py"
 
     def __init__(self, layers: int = 3, embeddings: bool = True, since: int = 1) -> None:
         self.layers, self.embeddings, self.since = layers, embeddings, since

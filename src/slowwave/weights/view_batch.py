@@ -38,6 +38,7 @@ class ViewBatch(Method):
         "A sample's views are known by their number. The authors' code takes neighbours of equal label for views of"
         " one, which merges different samples. Epochs that do not fill a whole round of V are ordinary ones."
     )
+    proof = "proofs/view_batch.py"
 
     def __init__(
         self, views: int = 4, strength: float = 1.0, warm_up: int = 5,

@@ -3,8 +3,10 @@
 Run: python proofs/center_loss.py
 
 Digits turned by 20 degrees a task, five tasks of 600, features of 128, Adam 1e-3, 15 epochs (domain-incremental). Arms:
-naive; lambda .001, .01 and .1; replay of 100 with and without lambda .01; joint. The distance of the first task's test
-features to their class's centre (the mean of its training features at its end), in units of the centres' spread.
+naive; lambda .01, .1 and 1; replay of 100 with and without lambda .1; joint. The distance of the first task's test
+features to their class's centre (the mean of its training features at its end), in units of the centres' spread. The
+rule was first asked of lambda .01, on seeds 0 to 4, where the gain was .013 [-.001, .027] and .040 with .1: so lambda
+was chosen there, and what is told here was measured on five seeds that had no part in the choice.
 """
 
 from __future__ import annotations
@@ -22,9 +24,10 @@ from slowwave.weights.data import digits, glyphs
 from slowwave.weights.stream import Stream, rotated
 
 CLAIM = (
-    "With lambda .01 old features lie nearer to their centres than after naive finetuning, and accuracy gains a little."
+    "With lambda .1 old features lie nearer to their centres than after naive finetuning, and accuracy gains a little."
 )
-STRENGTHS = (0.001, 0.01, 0.1)
+STRENGTHS = (0.01, 0.1, 1.0)
+FIRST = 5  # seed
 
 
 def one(stream: Stream, make: Any, seed: int, epochs: int) -> dict[str, float]:
@@ -52,15 +55,15 @@ def measure(seeds: int, quick: bool) -> tuple[dict[str, Any], dict[str, bool], s
     for strength in STRENGTHS:
         arms[f"lambda {strength:g}"] = partial(_centred, strength)
     arms["replay 100"] = lambda: [Replay(100)]
-    arms["replay 100, lambda 0.01"] = lambda: [Replay(100), CenterLoss(0.01)]
+    arms["replay 100, lambda 0.1"] = lambda: [Replay(100), CenterLoss(0.1)]
     arms["joint"] = lambda: [Joint()]
     stream = rotated(data, tasks, 20.0)
     runs = {
-        name: [once(f"{name}/{seed}", partial(one, stream, make, seed, epochs)) for seed in range(seeds)]
+        name: [once(f"{name}/{seed}", partial(one, stream, make, seed, epochs)) for seed in range(FIRST, FIRST + seeds)]
         for name, make in arms.items()
     }
     rows = {name: {key: told([run[key] for run in each]) for key in each[0]} for name, each in runs.items()}
-    naive, held = rows["naive"], rows["lambda 0.01"]
+    naive, held = rows["naive"], rows["lambda 0.1"]
     nearer, gain = paired(naive["away"], held["away"]), paired(held["accuracy"], naive["accuracy"])
     parts = {
         "old features lie nearer to their centres": above(nearer),
@@ -84,4 +87,4 @@ def draw(found: dict[str, Any], axes: Any) -> None:
 
 
 if __name__ == "__main__":
-    prove("center-loss", CLAIM, measure, __file__, draw)
+    prove("center-loss", CLAIM, measure, __file__, draw, first=FIRST)
