@@ -31,25 +31,33 @@ def losses(values: Mapping[str, Any]) -> Figure:
     groups = {name: found for name, found in values["losses"].items() if name != "tokens" and found["n"]}
     for place, found in enumerate(groups.values()):
         for side, name in enumerate(("first", "second")):
-            level.bar(place + 0.4 * side, found[name], 0.38, color=COLOURS[side])
+            told = values["models"][side] if not place else None
+            level.bar(place + 0.4 * side, found[name], 0.38, color=COLOURS[side], label=told)
         low, high = (found["mean"] if found[end] is None else found[end] for end in ("low", "high"))
         change.errorbar(place, found["mean"], [[found["mean"] - low], [high - found["mean"]]], fmt="o", color=FUNCTION)
     change.axhline(0, color="grey", linewidth=0.8)
     for axis in (level, change):
         axis.set_xticks(range(len(groups)), list(groups))
-    level.set(ylabel="nats", title=" and ".join(values["models"]))
-    change.set(ylabel="nats", title="second less first")
+    level.set(ylabel="nats", title="loss by transition")
+    level.legend(frameon=False, fontsize=8)
+    change.set(ylabel="nats", title="second less first, paired over documents")
     return figure
 
 
 def features(values: Mapping[str, Any]) -> Figure:
     """Rates of firing in the one against the other."""
     figure, (axis,) = _axes(1, 4.8, 4.4)
-    first, second = (np.maximum(np.array(one), 1e-5) for one in values["features"]["rates"])
+    rates = [np.array(one) for one in values["features"]["rates"]]
+    least = min((one[one > 0].min() for one in rates if one.any()), default=1e-5) / 2  # stands for never
+    first, second = (np.maximum(one, least) for one in rates)
     axis.loglog(first, second, ".", markersize=2, color=CONTENT)
-    axis.plot([1e-5, 1], [1e-5, 1], color="grey", linewidth=0.8)
+    ends = np.array([least, 1])
+    axis.plot(ends, ends, color="grey", linewidth=0.8)
+    for tenfold in (10 * ends, ends / 10):
+        axis.plot(ends, tenfold, color="grey", linewidth=0.5, linestyle=":")
+    axis.set(xlim=(least, 1), ylim=(least, 1))
     axis.set(xlabel=f"rate in {values['models'][0]}", ylabel=f"rate in {values['models'][1]}")
-    axis.set_title(f"features of layer {values['layer']}")
+    axis.set_title(f"features of layer {values['layer']} (dotted: tenfold)")
     return figure
 
 
@@ -59,8 +67,8 @@ def heads(values: Mapping[str, Any]) -> Figure:
     change = np.array([one["change"] for one in values["heads"]]).reshape(layers, -1)
     figure, (axis,) = _axes(1, 5, 1.5 + 0.14 * layers)
     image = axis.imshow(change, aspect="auto", cmap="Reds", vmin=0)
-    figure.colorbar(image, label="change / length")
-    axis.set(xlabel="head", ylabel="layer", title="heads that changed")
+    figure.colorbar(image, label="length of the change / length of the output")
+    axis.set(xlabel="head", ylabel="layer", title="what each head gives")
     return figure
 
 
@@ -99,5 +107,13 @@ def facts(values: Mapping[str, Any]) -> Figure:
     axis.plot(pairs[:, 0], pairs[:, 1], "o", color=CONTENT, alpha=0.6)
     axis.plot([0, 1], [0, 1], color="grey", linewidth=0.8)
     axis.set(xlabel=f"confidence in {values['models'][0]}", ylabel=f"confidence in {values['models'][1]}")
-    axis.set_title("facts")
+    changed = sorted(values["facts"], key=lambda one: -abs(one["confidence"][1] - one["confidence"][0]))[:5]
+    for one in changed:
+        x, y = one["confidence"]
+        if abs(y - x) > 0.3:
+            side = "left" if x < 0.5 else "right"
+            text = one["text"][:40].replace("$", r"\$")
+            axis.annotate(text, (x, y), (0, 5), textcoords="offset points", fontsize=6, ha=side)
+    axis.set(xlim=(-0.05, 1.05), ylim=(-0.05, 1.1), title="facts (above the line: held better by the second)")
+    axis.title.set_fontsize(9)
     return figure

@@ -291,13 +291,15 @@ def draw_exposures(values: Mapping[str, Any]) -> Figure:
     for n, test in enumerate(tests):
         place = np.arange(len(kinds)) + n * width
         shade = NULL if test["when"] == BEFORE else CONTENT
-        label = "before" if test["when"] == BEFORE else f"{test['exposures']} exposures"
+        many = test["exposures"]
+        label = "before" if test["when"] == BEFORE else f"{many} exposure{'s' if many > 1 else ''}"
         means = [np.mean(test["recognition"][k]) for k in kinds]
         left.bar(place, means, width * 0.9, color=shade, alpha=0.4 + 0.6 * n / len(tests), label=label)
-    left.axhline(0.5, color="black", linewidth=0.5, linestyle="--")
+    left.axhline(0.5, color="black", linewidth=0.5, linestyle="--", label="by chance")
     left.set_xticks(np.arange(len(kinds)) + 0.3, [k.replace(" ", "\n") for k in kinds], fontsize=7)
-    left.set(ylim=(0, 1), ylabel="recognised", title="recognition by foil")
-    left.legend(frameon=False, fontsize=7)
+    left.set(ylim=(0, 1), ylabel="share recognised", title="recognition by foil")
+    left.legend(frameon=False, fontsize=7, loc="upper left", bbox_to_anchor=(1, 1))
+    right.set_xticks([t["exposures"] for t in tests])
     right.plot([t["exposures"] for t in tests], [np.mean(t["recall"]) for t in tests], "o-", color=FUNCTION)
     right.set(xlabel="exposures", ylabel="ROUGE-L of the second half", title="recall", ylim=(0, 1))
     return figure
@@ -311,6 +313,8 @@ def draw_retention(values: Mapping[str, Any]) -> Figure:
     for kind in values["tests"][0]["recognition"]:
         axis.semilogx(updates, [np.mean(t["recognition"][kind]) for t in kept], "o-", markersize=3, label=kind)
     axis.semilogx(updates, [np.mean(t["recall"]) for t in kept], "s--", color="black", markersize=3, label="recall")
-    axis.set(xlabel="updates on other text (the leftmost: none)", ylim=(0, 1.02), ylabel="score", title="retention")
-    axis.legend(frameon=False, fontsize=7)
+    axis.set_xticks(updates, ["none", *(str(t["updates"]) for t in kept[1:])])
+    axis.minorticks_off()
+    axis.set(xlabel="updates on other text", ylim=(0, 1.02), ylabel="share recognised; ROUGE-L", title="retention")
+    axis.legend(frameon=False, fontsize=7, loc="upper left", bbox_to_anchor=(1, 1))
     return figure
