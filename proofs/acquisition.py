@@ -10,18 +10,14 @@ rate is constant. Seeds change the model, the villages and the order.
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
-from slowwave.bench.base import as_json, machine, versions
-from slowwave.bench.partial import Partial
+from slowwave.bench.proving import options, prove, seeds_of
 from slowwave.probes.acquisition import Acquisition, draw_saw
 from slowwave.probes.base import FAILS, HOLDS, OPEN, above
 from slowwave.probes.decoder import Decoder, DecoderConfig
@@ -34,7 +30,6 @@ from slowwave.probes.tuning import padded
 CLAIM = (
     "Each exposure lifts a fact, most word by word; the lift decays straight in log time, and sooner in small batches."
 )
-RESULT = Path(__file__).parent / "results" / "acquisition.json"
 BATCHES = (4, 32)
 CONTEXT = 56
 
@@ -160,34 +155,18 @@ def _said(table: Mapping[str, Mapping[str, Any]]) -> str:
     )
 
 
+def draw(parts: Mapping[str, Any], path: Path) -> None:
+    """The saw-tooth of the first seed at the largest batch."""
+    draw_saw({"curves": parts["0"][str(BATCHES[-1])]["curves"]}).savefig(path, dpi=72)
+
+
 def main() -> None:
     """Measure, print the summary, and write the result unless it is a quick run."""
-    parser = argparse.ArgumentParser(description=CLAIM)
-    parser.add_argument("--quick", action="store_true", help="the code paths alone; nothing is written")
-    parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--only", default="", help="measure this part, such as '0', keep it for later, and stop")
-    args = parser.parse_args()
-    torch.set_num_threads(1)
-    seeds = list(range(1 if args.quick else args.seeds))
+    args = options(CLAIM, model=False).parse_args()
     steps = 20 if args.quick else 400
-    kept = Partial(None if args.quick else RESULT, {"steps": steps, "batches": BATCHES, "code": 1})
-    makers = {str(seed): partial(measured, seed, steps, args.quick) for seed in seeds}
-    parts = {name: kept.get(name, make) for name, make in makers.items() if args.only in ("", name)}
-    if args.only:
-        return
-    verdict = judge(parts, seeds)
-    print(f"{verdict['verdict']}: {verdict['summary']}")
-    if not args.quick:
-        result = {
-            "name": "acquisition", "claim": CLAIM, **verdict, "parts": parts, "seeds": seeds,
-            "parameters": {"steps": steps, "batches": list(BATCHES), "lr": 1e-3, "exposures": 5, "gap": 30},
-            "date": datetime.now(UTC).isoformat(timespec="seconds"), "versions": versions(), "machine": machine(),
-            "command": "python proofs/acquisition.py",
-        }  # fmt: skip
-        RESULT.write_text(as_json(result), encoding="utf-8")
-        figure = draw_saw({"curves": parts[str(seeds[0])][str(BATCHES[-1])]["curves"]})
-        figure.savefig(RESULT.with_suffix(".png"), dpi=72)
-        kept.finish()
+    makers = {str(seed): partial(measured, seed, steps, args.quick) for seed in seeds_of(args)}
+    settings = {"steps": steps, "batches": BATCHES, "code": 1}
+    prove(__file__, "acquisition", CLAIM, args, makers, judge, draw, settings)
 
 
 if __name__ == "__main__":

@@ -13,11 +13,9 @@ and what in-context learning loses without the best tenth and without as many dr
 
 from __future__ import annotations
 
-import argparse
 import tempfile
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
-from functools import cache, partial
+from functools import partial
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -25,18 +23,16 @@ from typing import Any
 import numpy as np
 import torch
 
-from slowwave.bench.base import as_json, machine, versions
-from slowwave.bench.partial import Partial
+from slowwave.bench.proving import opened, options, prove, seeds_of
 from slowwave.probes.base import Workspace
 from slowwave.probes.cmr_heads import CmrHeads, ablated, chosen_heads, near
 from slowwave.probes.decoder import Decoder, DecoderConfig
 from slowwave.probes.generators import WordTokenizer
-from slowwave.probes.subjects import Subject, load
+from slowwave.probes.subjects import Subject
 from slowwave.probes.texts import read_texts
 from slowwave.probes.training import Batch, Schedule, Trail, token_losses, train
 
 CLAIM = "Heads come to follow human recall as in-context learning grows, which loses more without them than others."
-RESULT = Path(__file__).parent / "results" / "cmr_heads.json"
 WORDS = [f"w{n:02}" for n in range(64)]
 ITEMS, CONTEXT = 20, 41
 CHECKPOINTS = (0, 100, 300, 500, 700, 900)
@@ -106,12 +102,6 @@ def tiny(seed: int, steps: int) -> dict[str, Any]:
         "hurts_most": list(max(lost, key=lambda place: lost[place])),
         "worst_is_among_best": max(lost, key=lambda place: lost[place]) in best,
     }
-
-
-@cache
-def opened(model: str) -> Subject:
-    """The real model, loaded once."""
-    return load(model)
 
 
 def pretrained(model: str, seed: int, text: str | None) -> dict[str, Any]:
@@ -199,35 +189,15 @@ def draw(parts: Mapping[str, Any], path: Path) -> None:
 
 def main() -> None:
     """Measure, print the summary, and write the result unless it is a quick run."""
-    parser = argparse.ArgumentParser(description=CLAIM)
-    parser.add_argument("--quick", action="store_true", help="the code paths alone; nothing is written")
-    parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--model", default="", help="a real model's file; without one that part is left out")
-    parser.add_argument("--text", default=None, help="what it reads; else the novel that comes along")
-    parser.add_argument("--only", default="", help="measure this part, such as 'tiny 0', keep it for later, and stop")
+    parser = options(CLAIM)
+    parser.add_argument("--text", default=None, help="what the real model reads; else the novel that comes along")
     args = parser.parse_args()
-    torch.set_num_threads(1)
-    seeds = list(range(1 if args.quick else args.seeds))
     steps = 30 if args.quick else CHECKPOINTS[-1]
-    kept = Partial(None if args.quick else RESULT, {"steps": steps, "code": 1})
-    makers: dict[str, Any] = {f"tiny {seed}": partial(tiny, seed, steps) for seed in seeds}
+    makers: dict[str, Any] = {f"tiny {seed}": partial(tiny, seed, steps) for seed in seeds_of(args)}
     if args.model:
-        makers |= {f"real {seed}": partial(pretrained, args.model, seed, args.text) for seed in seeds}
-    parts = {name: kept.get(name, make) for name, make in makers.items() if args.only in ("", name)}
-    if args.only:
-        return
-    verdict = judge(parts, seeds)
-    print(f"{verdict['verdict']}: {verdict['summary']}")
-    if not args.quick:
-        result = {
-            "name": "cmr-heads", "claim": CLAIM, **verdict, "parts": parts, "seeds": seeds,
-            "parameters": {"steps": steps, "items": ITEMS, "model": Path(args.model).name},
-            "date": datetime.now(UTC).isoformat(timespec="seconds"), "versions": versions(), "machine": machine(),
-            "command": f"python proofs/cmr_heads.py{' --model smollm2-135m.gguf' if args.model else ''}",
-        }  # fmt: skip
-        RESULT.write_text(as_json(result), encoding="utf-8")
-        draw(parts, RESULT.with_suffix(".png"))
-        kept.finish()
+        makers |= {f"real {seed}": partial(pretrained, args.model, seed, args.text) for seed in seeds_of(args)}
+    settings = {"steps": steps, "code": 1}
+    prove(__file__, "cmr-heads", CLAIM, args, makers, judge, draw, settings, items=ITEMS)
 
 
 if __name__ == "__main__":

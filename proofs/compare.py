@@ -11,11 +11,8 @@ for a few updates on facts about invented people, with facts about others that i
 
 from __future__ import annotations
 
-import argparse
 import copy
-import json
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,8 +20,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from slowwave.bench.base import as_json, machine, versions
-from slowwave.bench.partial import Partial
+from slowwave.bench.proving import options, prove, seeds_of
 from slowwave.cloze.statements import Statement
 from slowwave.probes.base import Finding
 from slowwave.probes.compare import Compare
@@ -36,7 +32,6 @@ from slowwave.probes.training import Schedule, rows_sampler, train
 from slowwave.probes.tuning import encode_text, padded, step, trainable
 
 CLAIM = "Two models side by side show what a training taught and nothing where nothing was taught."
-RESULT = Path(__file__).parent / "results" / "compare.json"
 SETTINGS = {"tokens": 4000, "expansion": 2, "k": 8, "context": 16, "epochs": 2, "sequences": 100}
 ATTRIBUTE_COUNT = 2  # asked of each person
 RATE, UPDATES = 1e-4, 24  # of the real model's training
@@ -204,37 +199,15 @@ def draw(parts: Mapping[str, Any], path: Path) -> None:
 
 def main() -> None:
     """Measure, print the summary, and write the result unless it is a quick run."""
-    parser = argparse.ArgumentParser(description=CLAIM)
-    parser.add_argument("--quick", action="store_true", help="the code paths alone; nothing is written")
-    parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--model", default="", help="a real model's file; without one that part is left out")
+    parser = options(CLAIM)
     parser.add_argument("--out", type=Path, help="where the real model's page goes, and a killed run goes on from")
-    parser.add_argument("--only", default="", help="measure this part, such as 'tiny 0', keep it for later, and stop")
     args = parser.parse_args()
-    torch.set_num_threads(1)
-    seeds = list(range(1 if args.quick else args.seeds))
     many, steps = (5, 20) if args.quick else (12, 260)
-    settings = {"people": many, "steps": steps, **SETTINGS, "updates": UPDATES, "code": 1}
-    kept = Partial(None if args.quick else RESULT, settings)
-    makers: dict[str, Any] = {f"tiny {seed}": partial(tiny, seed, many, steps) for seed in seeds}
+    makers: dict[str, Any] = {f"tiny {seed}": partial(tiny, seed, many, steps) for seed in seeds_of(args)}
     if args.model:
         makers["real 0"] = partial(real, args.model, 0, args.out)
-    parts = {name: kept.get(name, make) for name, make in makers.items() if args.only in ("", name)}
-    if args.only:
-        print(json.dumps(parts))
-        return
-    verdict = judge(parts, seeds)
-    print(f"{verdict['verdict']}: {verdict['summary']}")
-    if not args.quick:
-        result = {
-            "name": "compare", "claim": CLAIM, **verdict, "parts": parts, "seeds": seeds,
-            "parameters": settings | {"model": Path(args.model).name},
-            "date": datetime.now(UTC).isoformat(timespec="seconds"), "versions": versions(), "machine": machine(),
-            "command": f"python proofs/compare.py{' --model smollm2-135m.gguf' if args.model else ''}",
-        }  # fmt: skip
-        RESULT.write_text(as_json(result), encoding="utf-8")
-        draw(parts, RESULT.with_suffix(".png"))
-        kept.finish()
+    settings = {"people": many, "steps": steps, **SETTINGS, "updates": UPDATES, "code": 1}
+    prove(__file__, "compare", CLAIM, args, makers, judge, draw, settings)
 
 
 if __name__ == "__main__":

@@ -10,10 +10,8 @@ even classes, or with room for every class, it should not fall.
 
 from __future__ import annotations
 
-import argparse
 import tempfile
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,8 +19,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from slowwave.bench.base import as_json, machine, versions
-from slowwave.bench.partial import Partial
+from slowwave.bench.proving import options, prove, seeds_of
 from slowwave.probes.bpe import Bpe
 from slowwave.probes.decoder import Decoder, DecoderConfig
 from slowwave.probes.geometry import Geometry, phases
@@ -32,7 +29,6 @@ from slowwave.probes.texts import read_texts
 from slowwave.probes.training import Schedule, Trail, log_spaced, rows_sampler, train, windows
 
 CLAIM = "Over a training, states first collapse, expand two- to threefold, then compress: by skew and bottleneck."
-RESULT = Path(__file__).parent / "results" / "geometry.json"
 CONTEXT = 32
 
 
@@ -155,33 +151,13 @@ def draw(parts: Mapping[str, Any], path: Path) -> None:
 
 def main() -> None:
     """Measure, print the summary, and write the result unless it is a quick run."""
-    parser = argparse.ArgumentParser(description=CLAIM)
-    parser.add_argument("--quick", action="store_true", help="the code paths alone; nothing is written")
-    parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--only", default="", help="measure this part, such as 'tiny 0', keep it for later, and stop")
-    args = parser.parse_args()
-    torch.set_num_threads(1)
-    seeds = list(range(1 if args.quick else args.seeds))
+    args = options(CLAIM, model=False).parse_args()
     steps, width, sequences, long = (20, 16, 100, 60) if args.quick else (500, 48, 960, 2000)
     texts = read_texts(None)[: 40 if args.quick else 100_000]
+    makers: dict[str, Any] = {f"tiny {n}": partial(tiny, n, steps, width, sequences, texts) for n in seeds_of(args)}
+    makers |= {f"toy {seed}": partial(toys, seed, long) for seed in seeds_of(args)}
     settings = {"steps": steps, "width": width, "sequences": sequences, "toy steps": long, "code": 1}
-    kept = Partial(None if args.quick else RESULT, settings)
-    makers: dict[str, Any] = {f"tiny {n}": partial(tiny, n, steps, width, sequences, texts) for n in seeds}
-    makers |= {f"toy {seed}": partial(toys, seed, long) for seed in seeds}
-    parts = {name: kept.get(name, make) for name, make in makers.items() if args.only in ("", name)}
-    if args.only:
-        return
-    verdict = judge(parts, seeds)
-    print(f"{verdict['verdict']}: {verdict['summary']}")
-    if not args.quick:
-        result = {
-            "name": "geometry", "claim": CLAIM, **verdict, "parts": parts, "seeds": seeds, "parameters": settings,
-            "date": datetime.now(UTC).isoformat(timespec="seconds"), "versions": versions(), "machine": machine(),
-            "command": "python proofs/geometry.py",
-        }  # fmt: skip
-        RESULT.write_text(as_json(result), encoding="utf-8")
-        draw(parts, RESULT.with_suffix(".png"))
-        kept.finish()
+    prove(__file__, "geometry", CLAIM, args, makers, judge, draw, settings)
 
 
 if __name__ == "__main__":

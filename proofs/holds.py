@@ -15,22 +15,18 @@ five is.
 
 from __future__ import annotations
 
-import argparse
 import gzip
 import json
 import random
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
-from slowwave.bench.base import as_json, machine, versions
 from slowwave.bench.datasets import data_root, fingerprints
-from slowwave.bench.partial import Partial
+from slowwave.bench.proving import opened, options, prove, seeds_of
 from slowwave.cloze.grids import ties_of, value_grids
 from slowwave.cloze.invented import ATTRIBUTES
 from slowwave.cloze.statements import Statement
@@ -38,13 +34,12 @@ from slowwave.probes.calibration import reliability
 from slowwave.probes.decoder import Decoder, DecoderConfig
 from slowwave.probes.generators import WordTokenizer, people, statement
 from slowwave.probes.holds import Held, holds
-from slowwave.probes.subjects import Subject, load, untrained
+from slowwave.probes.subjects import Subject, untrained
 from slowwave.probes.training import Schedule, rows_sampler, train
 
 CLAIM = (
     "Confidence that a model holds a fact is right about as often as it says, and near nothing for what was not taught."
 )
-RESULT = Path(__file__).parent / "results" / "holds.json"
 ALLOWED = 0.1  # expected calibration error that counts as calibrated; set beforehand
 FRESH = 4  # wrong values of the other question
 EARLY, LATE = 0.25, 1.0  # of the training
@@ -181,12 +176,6 @@ def _made(
     return out
 
 
-@cache
-def opened(model: str) -> Subject:
-    """The real model, loaded once."""
-    return load(model)
-
-
 def real(model: str, many: int, seed: int, blank: bool = False) -> dict[str, Any]:
     """Reliability against the other question, chance taken into the confidence; `blank` takes the network untrained."""
     subject = untrained(opened(model)) if blank else opened(model)
@@ -266,38 +255,19 @@ def draw(parts: Mapping[str, Any], path: Path) -> None:
 
 def main() -> None:
     """Measure, print the summary, and write the result unless it is a quick run."""
-    parser = argparse.ArgumentParser(description=CLAIM)
-    parser.add_argument("--quick", action="store_true", help="the code paths alone; nothing is written")
-    parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--model", default="", help="a real model's file; without one that part is left out")
+    parser = options(CLAIM)
     parser.add_argument("--facts", type=int, default=20, help="of the real model, a seed")
-    parser.add_argument("--only", default="", help="measure this part, such as 'tiny 0', keep it for later, and stop")
     args = parser.parse_args()
-    torch.set_num_threads(1)
-    seeds = list(range(1 if args.quick else args.seeds))
     many, steps = (8, 20) if args.quick else (30, 500)
-    settings = {"many": many, "steps": steps, "facts": args.facts, "code": 2}
-    kept = Partial(None if args.quick else RESULT, settings)
-    makers: dict[str, Any] = {f"tiny {seed}": partial(tiny, seed, many, steps) for seed in seeds}
+    makers: dict[str, Any] = {f"tiny {seed}": partial(tiny, seed, many, steps) for seed in seeds_of(args)}
+    beside: dict[str, Any] = {"changed": CHANGED}
     if args.model:
-        makers |= {f"real {seed}": partial(real, args.model, args.facts, seed) for seed in seeds}
+        makers |= {f"real {seed}": partial(real, args.model, args.facts, seed) for seed in seeds_of(args)}
         makers["blank"] = partial(real, args.model, args.facts // 2, 0, blank=True)
-    parts = {name: kept.get(name, make) for name, make in makers.items() if args.only in ("", name)}
-    if args.only:
-        return
-    verdict = judge(parts, seeds)
-    print(f"{verdict['verdict']}: {verdict['summary']}")
-    if not args.quick:
         files = [data_root() / "pararel/pararel.jsonl.gz", data_root() / "lre_relations/relations.jsonl.gz"]
-        result = {
-            "name": "holds", "claim": CLAIM, **verdict, "changed": CHANGED, "parts": parts, "seeds": seeds,
-            "data": fingerprints(files, data_root()), "parameters": settings | {"model": Path(args.model).name},
-            "date": datetime.now(UTC).isoformat(timespec="seconds"), "versions": versions(), "machine": machine(),
-            "command": f"python proofs/holds.py{' --model smollm2-135m.gguf' if args.model else ''}",
-        }  # fmt: skip
-        RESULT.write_text(as_json(result), encoding="utf-8")
-        draw(parts, RESULT.with_suffix(".png"))
-        kept.finish()
+        beside["data"] = fingerprints(files, data_root())
+    settings = {"many": many, "steps": steps, "facts": args.facts, "code": 2}
+    prove(__file__, "holds", CLAIM, args, makers, judge, draw, settings, **beside)
 
 
 if __name__ == "__main__":

@@ -11,18 +11,15 @@ a small one recites nothing of a novel, so that its paragraphs are planted; that
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from slowwave.bench.base import as_json, machine, versions
-from slowwave.bench.partial import Partial
+from slowwave.bench.proving import opened, options, prove, seeds_of
 from slowwave.probes.base import Workspace
 from slowwave.probes.decoder import Decoder, DecoderConfig
 from slowwave.probes.generators import WordTokenizer, ZipfGrammar
@@ -37,13 +34,12 @@ from slowwave.probes.paragraph_localiser import (
     resets,
     scores,
 )
-from slowwave.probes.subjects import Subject, load
+from slowwave.probes.subjects import Subject
 from slowwave.probes.texts import read_texts
 from slowwave.probes.training import Schedule, rows_sampler, train
 from slowwave.probes.tuning import step
 
 CLAIM = "Few prefix tokens carry a recitation, and 0.1 % of the weights unlearn it; gradients do not say where it lies."
-RESULT = Path(__file__).parent / "results" / "paragraph_localiser.json"
 GRAMMAR = ZipfGrammar(function=12, content=180, topics=6)
 LENGTH = 40  # tokens of a paragraph, half of them given
 PLANTED = "blocks.1.mlp.down_proj.weight"
@@ -125,12 +121,6 @@ def pretrained(model: str, seed: int) -> dict[str, Any]:
     }  # fmt: skip
 
 
-@cache
-def opened(model: str) -> Subject:
-    """The real model, loaded once."""
-    return load(model)
-
-
 def told(parts: Mapping[str, Any]) -> str:
     """What the real model showed, in words."""
     rows = [part for name, part in parts.items() if name.startswith("real")]
@@ -189,40 +179,20 @@ def _range(values: Sequence[float]) -> str:
     return f"{np.mean(values):.2f} [{min(values):.2f}, {max(values):.2f}]"
 
 
+def draw(parts: Mapping[str, Any], path: Path) -> None:
+    """Unlearning in the first seed's decoder."""
+    draw_unlearning({"unlearning": parts["0"]["unlearning"]}).savefig(path, dpi=72)
+
+
 def main() -> None:
     """Measure, print the summary, and write the result unless it is a quick run."""
-    parser = argparse.ArgumentParser(description=CLAIM)
-    parser.add_argument("--quick", action="store_true", help="the code paths alone; nothing is written")
-    parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--model", default="", help="a real model's file; without one that part is left out")
-    parser.add_argument(
-        "--only", default="", help="measure this part, such as '0' or 'real 0', keep it for later, and stop"
-    )
-    args = parser.parse_args()
-    torch.set_num_threads(1)
-    seeds = list(range(1 if args.quick else args.seeds))
+    args = options(CLAIM).parse_args()
     steps, many = (15, 8) if args.quick else (500, 32)
-    settings = {"steps": steps, "repeated": many, "times": 20, "length": LENGTH, "code": 1}
-    kept = Partial(None if args.quick else RESULT, settings)
-    makers: dict[str, Any] = {str(seed): partial(measured, seed, steps, many) for seed in seeds}
+    makers: dict[str, Any] = {str(seed): partial(measured, seed, steps, many) for seed in seeds_of(args)}
     if args.model:
-        makers |= {f"real {seed}": partial(pretrained, args.model, seed) for seed in seeds}
-    parts = {name: kept.get(name, make) for name, make in makers.items() if args.only in ("", name)}
-    if args.only:
-        return
-    verdict = judge(parts, seeds)
-    print(f"{verdict['verdict']}: {verdict['summary']}")
-    if not args.quick:
-        result = {
-            "name": "paragraph-localiser", "claim": CLAIM, **verdict, "parts": parts, "seeds": seeds,
-            "parameters": settings | {"model": Path(args.model).name},
-            "date": datetime.now(UTC).isoformat(timespec="seconds"), "versions": versions(), "machine": machine(),
-            "command": f"python proofs/paragraph_localiser.py{' --model smollm2-135m.gguf' if args.model else ''}",
-        }  # fmt: skip
-        RESULT.write_text(as_json(result), encoding="utf-8")
-        first = parts[str(seeds[0])]["unlearning"]
-        draw_unlearning({"unlearning": first}).savefig(RESULT.with_suffix(".png"), dpi=72)
-        kept.finish()
+        makers |= {f"real {seed}": partial(pretrained, args.model, seed) for seed in seeds_of(args)}
+    settings = {"steps": steps, "repeated": many, "times": 20, "length": LENGTH, "code": 1}
+    prove(__file__, "paragraph-localiser", CLAIM, args, makers, judge, draw, settings)
 
 
 if __name__ == "__main__":

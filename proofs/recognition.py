@@ -9,29 +9,25 @@ and a novel to read on. Each number stands beside the same model's before the st
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
-from slowwave.bench.base import as_json, machine, versions
-from slowwave.bench.partial import Partial
+from slowwave.bench.proving import opened, options, prove, seeds_of
 from slowwave.probes.decoder import Decoder, DecoderConfig
 from slowwave.probes.fictions import sentences
 from slowwave.probes.generators import WordTokenizer
 from slowwave.probes.recognition import Recognition, d_prime, draw_retention
-from slowwave.probes.subjects import Subject, load
+from slowwave.probes.subjects import Subject
 from slowwave.probes.texts import read_texts
 from slowwave.probes.training import Schedule, rows_sampler, train
 from slowwave.probes.tuning import padded
 
 CLAIM = "One exposure gives recognition, three give recall; reading on takes recall first."
-RESULT = Path(__file__).parent / "results" / "recognition.json"
+REAL = (8, 8)  # sentences of the real model, and updates on other text
 KINDS = ("other sentence", "paraphrase", "synonym", "random words", "random or natural", "scrambled or natural")
 
 
@@ -49,12 +45,6 @@ def tiny(seed: int, steps: int, many: int, updates: int) -> dict[str, Any]:
         seed=seed, sentences=many, epochs=3, lr=2e-3, batch=4, updates=updates, rows=16, context=18, tests=5
     )
     return told(probe.study(Subject("tiny", model.eval(), tokenizer), texts, lambda *a: None))
-
-
-@cache
-def opened(model: str) -> Subject:
-    """The real model, loaded once."""
-    return load(model)
 
 
 def real(model: str, seed: int, many: int, updates: int) -> dict[str, Any]:
@@ -139,37 +129,20 @@ def _said(row: Mapping[str, float]) -> str:
     return f"{row['mean']:.2f} [{row['low']:.2f}, {row['high']:.2f}]"
 
 
+def draw(parts: Mapping[str, Any], path: Path) -> None:
+    """Retention in the first seed's decoder."""
+    draw_retention(parts["tiny 0"]).savefig(path, dpi=72)
+
+
 def main() -> None:
     """Measure, print the summary, and write the result unless it is a quick run."""
-    parser = argparse.ArgumentParser(description=CLAIM)
-    parser.add_argument("--quick", action="store_true", help="the code paths alone; nothing is written")
-    parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--model", default="", help="a real model's file; without one that part is left out")
-    parser.add_argument("--only", default="", help="measure this part, such as 'tiny 0', keep it for later, and stop")
-    args = parser.parse_args()
-    torch.set_num_threads(1)
-    seeds = list(range(1 if args.quick else args.seeds))
+    args = options(CLAIM).parse_args()
     steps, many, updates = (10, 6, 2) if args.quick else (300, 24, 40)
-    settings = {"steps": steps, "sentences": many, "updates": updates, "real": [8, 8], "code": 1}
-    kept = Partial(None if args.quick else RESULT, settings)
-    makers: dict[str, Any] = {f"tiny {seed}": partial(tiny, seed, steps, many, updates) for seed in seeds}
+    makers: dict[str, Any] = {f"tiny {seed}": partial(tiny, seed, steps, many, updates) for seed in seeds_of(args)}
     if args.model:
-        makers |= {f"real {seed}": partial(real, args.model, seed, 8, 8) for seed in seeds}
-    parts = {name: kept.get(name, make) for name, make in makers.items() if args.only in ("", name)}
-    if args.only:
-        return
-    verdict = judge(parts, seeds)
-    print(f"{verdict['verdict']}: {verdict['summary']}")
-    if not args.quick:
-        result = {
-            "name": "recognition", "claim": CLAIM, **verdict, "parts": parts, "seeds": seeds,
-            "parameters": settings | {"model": Path(args.model).name},
-            "date": datetime.now(UTC).isoformat(timespec="seconds"), "versions": versions(), "machine": machine(),
-            "command": f"python proofs/recognition.py{' --model smollm2-135m.gguf' if args.model else ''}",
-        }  # fmt: skip
-        RESULT.write_text(as_json(result), encoding="utf-8")
-        draw_retention(parts["tiny 0"]).savefig(RESULT.with_suffix(".png"), dpi=72)
-        kept.finish()
+        makers |= {f"real {seed}": partial(real, args.model, seed, *REAL) for seed in seeds_of(args)}
+    settings = {"steps": steps, "sentences": many, "updates": updates, "real": list(REAL), "code": 1}
+    prove(__file__, "recognition", CLAIM, args, makers, judge, draw, settings)
 
 
 if __name__ == "__main__":
