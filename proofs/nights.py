@@ -136,7 +136,7 @@ TUNED: dict[str, dict[str, Any]] = {
     "lora": {"lr": 8e-4, "epochs": 4},
     "lora with rehearsal": {"lr": 1e-3, "epochs": 6, "strength": 10.0},
     "factorize-centralize": {"lr": 8e-4, "epochs": 4},
-    "sparse memory": {"lr": 5e5, "epochs": 8, "train": 512},
+    "sparse memory": {"lr": 1e5, "epochs": 8, "train": 512},
 }
 
 

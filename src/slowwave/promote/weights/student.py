@@ -62,7 +62,7 @@ class Student:
             memory = add_memory(self.model, given.slots, generator=torch.Generator().manual_seed(given.seed))
             if kept:
                 _put_memory(memory, kept)
-            return [SparseMemoryFinetuning(given.slots, train=given.train, batch=given.batch)]
+            return [SparseMemoryFinetuning(given.slots, train=given.train, batch=1)]
         _put_plain(self.model, kept)
         chosen = named(self.model, given.modules) if given.modules else [n for n, _ in self.model.named_parameters()]
         train_only(self.model, chosen)
