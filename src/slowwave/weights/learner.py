@@ -104,7 +104,7 @@ class Learner:
         self.rng = np.random.default_rng(seed)
         self.generator = torch.Generator().manual_seed(seed)
         self._today = Buffer(day, "reservoir", seed)
-        self._spent = 0.0
+        self._spent, self._cpu_spent = 0.0, 0.0
         self.methods = [resolve_method(method) for method in methods]
         for method in self.methods:
             method.prepare(self)
@@ -187,7 +187,7 @@ class Learner:
         first  (n,) bool, which of them come for the first time in their period; None takes all in its first epoch.
                Methods find it as `learner.first`, and the examples, before anything changed them, as `learner.given`
         """
-        begun = time.perf_counter()
+        begun = time.perf_counter(), time.process_time()
         self._grow(batch)
         self.given = batch
         self.first = torch.full((len(batch),), self.epoch == 0) if first is None else first
@@ -210,7 +210,7 @@ class Learner:
         self.step += 1
         for method in self.methods:
             method.after_step(self, whole, logits.detach())
-        self._spent += time.perf_counter() - begun
+        self._note_time(*begun)
         return sum(self.terms.values())
 
     def _stepped(self, objective: Objective, whole: Batch) -> Tensor:
@@ -273,6 +273,10 @@ class Learner:
             group["lr"] = self.rate
         self._optim.step()
 
+    def _note_time(self, begun: float, begun_cpu: float) -> None:
+        self._spent += time.perf_counter() - begun
+        self._cpu_spent += time.process_time() - begun_cpu
+
     def _grow(self, batch: Batch) -> None:
         if not self._grows or batch.y.ndim != 1 or batch.y.is_floating_point():
             return
@@ -333,7 +337,7 @@ class Learner:
         day  the period's examples; None takes what was kept of the stream since the last sleep
         ids  what they were made from
         """
-        begun = time.perf_counter()
+        begun = time.perf_counter(), time.process_time()
         self._open()
         if day is None:
             if not len(self._today):
@@ -350,7 +354,7 @@ class Learner:
         self.reports.append(report)
         self.data.append(ids)
         self.period += 1
-        self._spent += time.perf_counter() - begun
+        self._note_time(*begun)
         return report
 
     # -- a whole stream
@@ -374,7 +378,7 @@ class Learner:
             self.load(folder)
         if not self.record.before:
             self.record.before = [self.score(test()) for test in tests]
-            self._spent = 0.0
+            self._spent, self._cpu_spent = 0.0, 0.0
         for number in range(self.experience, len(stream)):
             progress("learning", number, len(stream))
             experience = stream.experiences[number]
@@ -384,11 +388,12 @@ class Learner:
             self.record.own.append(experience.test)
             self.record.ends.append(self.step)
             self.record.seconds.append(self._spent)
+            self.record.cpu_seconds.append(self._cpu_spent)
             self.record.bytes.append(sum(method.bytes for method in self.methods))
             self.record.matrix.append([self.score(test()) for test in tests])
             if self.guards:
                 self.record.guards.append(guarded(self.model, self.guards))
-            self._spent = 0.0
+            self._spent, self._cpu_spent = 0.0, 0.0
             if folder is not None:
                 self.save(folder)
         progress("learning", len(stream), len(stream))
@@ -470,7 +475,7 @@ class Learner:
             "methods": [method.state() for method in self.methods], "rng": self.rng.bit_generator.state,
             "generator": self.generator.get_state(), "today": self._today.state(),
             "place": [self.step, self.period, self.task, self.epoch, self.place, self.experience, int(self._begun)],
-            "spent": self._spent, "record": self.record.to_dict(), "data": self.data, "reports": self.reports,
+            "spent": self._spent, "cpu_spent": self._cpu_spent, "record": self.record.to_dict(), "data": self.data, "reports": self.reports,
         }  # fmt: skip
 
     def save(self, folder: str | Path, metrics: Mapping[str, float] | None = None) -> Snapshot:
@@ -515,6 +520,7 @@ class Learner:
         self._today.load(state["today"])
         self.step, self.period, self.task, self.epoch, self.place, self.experience, begun = state["place"]
         self._begun, self._spent = bool(begun), float(state["spent"])
+        self._cpu_spent = float(state.get("cpu_spent", 0.0))
         self.record = Record(**state["record"])
         self.data = [tuple(ids) for ids in state["data"]]
         self.reports = list(state["reports"])

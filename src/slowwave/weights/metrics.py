@@ -32,7 +32,7 @@ class Record:
     own       which test set is that of each period
     curve     (step, period, accuracies on the tests of the periods so far), between task ends, if asked for
     ends      the step at which each period ended
-    seconds   of training of each period, evaluation not counted
+    seconds   of training of each period, evaluation not counted; cpu_seconds those of all processors of this process
     bytes     what the methods held after each period, beside the model
     guards    after each period, what the guards said: held-out perplexity, cloze, ...
     """
@@ -43,6 +43,7 @@ class Record:
     curve: list[tuple[int, int, list[float]]] = field(default_factory=list)
     ends: list[int] = field(default_factory=list)
     seconds: list[float] = field(default_factory=list)
+    cpu_seconds: list[float] = field(default_factory=list)
     bytes: list[int] = field(default_factory=list)
     guards: list[dict[str, float]] = field(default_factory=list)
 

@@ -1,0 +1,108 @@
+"""What the methods for language models promise: memories that change nothing at first, slots, freezing, selections."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from slowwave.checks.methods import facts, tiny_language_model
+from slowwave.errors import InputError
+from slowwave.weights import Classifier, Learner
+from slowwave.weights.sa_proj import SAProj
+from slowwave.weights.sparse_memory_finetuning import SparseMemoryFinetuning, add_memory, memory_of
+from slowwave.weights.spurious_forgetting import Freeze
+from slowwave.weights.vectors import trainable, values
+
+IDS = torch.randint(1, 24, (8, 4), generator=torch.Generator().manual_seed(0))
+
+
+def classifier() -> Classifier:
+    return Classifier(64, hidden=(24, 24), classes=6)
+
+
+def test_a_memory_that_is_added_changes_nothing_until_it_is_written() -> None:
+    model = tiny_language_model()
+    said = model(IDS).detach()
+    memory = add_memory(model, slots=64, top=4)
+    assert torch.equal(model(IDS), said)
+    with torch.no_grad():
+        memory.values.normal_()
+    assert not torch.allclose(model(IDS), said)
+    with pytest.raises(InputError, match="no square; take 49 or 64"):
+        add_memory(tiny_language_model(), slots=50)
+
+
+def test_only_chosen_slots_move_even_with_moments_and_decay() -> None:
+    method = SparseMemoryFinetuning(slots=256, top=4, train=3)
+    learner = Learner(tiny_language_model(), [method], optimiser="adamw", lr=0.1, weight_decay=0.1, batch=3)
+    memory = memory_of(learner.model)
+    assert memory is not None
+    with torch.no_grad():
+        memory.values.normal_(generator=torch.Generator().manual_seed(0))
+    stream = facts(2)
+    for _ in range(4):
+        before = memory.values.detach().clone()
+        others = values({n: p for n, p in learner.model.named_parameters() if not n.endswith("memory.values")})
+        learner.learn_batch(stream.experiences[0].load().take(torch.arange(3)))
+        moved = (memory.values != before).any(1)
+        assert 0 < int(moved.sum()) <= 3
+        for name, part in others.items():
+            assert torch.equal(dict(learner.model.named_parameters())[name], part)
+
+
+def test_slots_of_ordinary_text_are_spared() -> None:
+    background = torch.randint(2, 24, (40, 4), generator=torch.Generator().manual_seed(3))
+    written = {}
+    for choose in ("tf", "tf-idf"):
+        method = SparseMemoryFinetuning(slots=256, top=8, train=4, choose=choose, background=background, batch=1)
+        learner = Learner(tiny_language_model(), [method], optimiser="adam", lr=0.05, batch=6, epochs=3)
+        common = method.seen.topk(60).indices
+        learner.learn(facts(1))
+        memory = memory_of(learner.model)
+        assert memory is not None
+        changed = (memory.values != 0).any(1)
+        written[choose] = float(changed[common].float().sum() / changed.sum())
+    assert written["tf-idf"] < written["tf"]
+
+
+def test_a_layer_is_frozen_by_its_whole_name() -> None:
+    class Deep(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.embedding = nn.Embedding(9, 4)
+            self.layers = nn.ModuleList(nn.Linear(4, 4) for _ in range(12))
+            self.head = nn.Linear(4, 9)
+
+        def forward(self, ids: torch.Tensor) -> torch.Tensor:
+            x = self.embedding(ids)
+            for layer in self.layers:
+                x = torch.tanh(layer(x))
+            out: torch.Tensor = self.head(x)
+            return out
+
+    learner = Learner(Deep(), [Freeze(layers=2)])
+    assert set(Freeze(layers=2).frozen(learner)) == {
+        "embedding.weight", "layers.0.weight", "layers.0.bias", "layers.1.weight", "layers.1.bias",
+    }  # fmt: skip
+
+
+def test_what_is_frozen_keeps_every_bit_from_the_second_period_on() -> None:
+    learner = Learner(tiny_language_model(), [Freeze(layers=1)], optimiser="adamw", lr=0.01, weight_decay=0.1, batch=6)
+    start = learner.model.embedding.weight.detach().clone()
+    learner.learn(facts(1))
+    first = learner.model.embedding.weight.detach().clone()
+    head = learner.model.head.weight.detach().clone()
+    assert not torch.equal(first, start)
+    learner.learn(facts(2))
+    assert torch.equal(learner.model.embedding.weight, first)
+    assert not torch.equal(learner.model.head.weight, head)
+
+
+@pytest.mark.parametrize(("part", "names"), [("attention", "qkvo"), ("gate-and-up", "gu"), ("down", "d")])
+def test_a_selection_trains_its_projections_and_nothing_else(part: str, names: str) -> None:
+    learner = Learner(tiny_language_model(), [SAProj(part)])  # type: ignore[arg-type]
+    chosen = {name.split(".")[-2][0] for name in trainable(learner.model)}
+    assert chosen == set(names)
+    with pytest.raises(InputError, match="no module called"):
+        Learner(classifier(), [SAProj(part)])  # type: ignore[arg-type]
