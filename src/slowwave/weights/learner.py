@@ -475,7 +475,8 @@ class Learner:
             "methods": [method.state() for method in self.methods], "rng": self.rng.bit_generator.state,
             "generator": self.generator.get_state(), "today": self._today.state(),
             "place": [self.step, self.period, self.task, self.epoch, self.place, self.experience, int(self._begun)],
-            "spent": self._spent, "cpu_spent": self._cpu_spent, "record": self.record.to_dict(), "data": self.data, "reports": self.reports,
+            "spent": self._spent, "cpu_spent": self._cpu_spent, "record": self.record.to_dict(), "data": self.data,
+            "reports": self.reports,
         }  # fmt: skip
 
     def save(self, folder: str | Path, metrics: Mapping[str, float] | None = None) -> Snapshot:
