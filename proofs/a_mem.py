@@ -10,7 +10,6 @@ notes whose context is the observation that LoCoMo ships for the turn, an oracle
 
 from __future__ import annotations
 
-import argparse
 import random
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -21,13 +20,13 @@ from typing import Any
 
 import numpy as np
 
-from slowwave.bench.base import as_json, machine, versions
 from slowwave.bench.baselines import baseline_rows
 from slowwave.bench.budgets import PLAIN, by_kind, gain, judged_within, labelled, made_up, signed, told, verdict_of
 from slowwave.bench.datasets import CachedEmbedder, data_root, fingerprints, folder_of
 from slowwave.bench.locomo import TUNED, read
 from slowwave.bench.locomo_oracle import locomo_oracle
 from slowwave.bench.metrics import Floats
+from slowwave.bench.proving import basic_options, write
 from slowwave.bench.retrieval import Conversation
 from slowwave.bench.system import Filled
 from slowwave.models import LLM, resolve_embedder
@@ -38,7 +37,6 @@ from slowwave.text.a_mem import AMem
 from slowwave.text.base import Cue
 
 CLAIM = "Links between notes raise the share of multi-hop questions of which all evidence is in the same tokens."
-RESULT = Path(__file__).parent / "results" / "a_mem.json"
 JUDGED = "all@1000t"  # of multi-hop questions; chosen beforehand
 CONTENT, NOTES, LINKS, BEHIND = "content only", "+ notes", "+ links", "+ links, right behind"
 EVOLVED, LOT, ORACLE = "+ evolution", "+ links by lot", "oracle: notes from shipped observations"
@@ -168,10 +166,7 @@ def draw(table: Mapping[str, Any], path: Path) -> None:
 
 def main() -> None:
     """Measure, print the summary, and write the result unless it is a quick run."""
-    parser = argparse.ArgumentParser(description=CLAIM)
-    parser.add_argument("--quick", action="store_true", help="the code paths alone; nothing is written")
-    parser.add_argument("--seeds", type=int, default=5, help="of the links by lot")
-    args = parser.parse_args()
+    args = basic_options(CLAIM, seeds=5, of="of the links by lot").parse_args()
     seeds = list(range(1 if args.quick else args.seeds))
     talks, files = conversations(args.quick)
     embedder = resolve_embedder("fake") if args.quick else CachedEmbedder(resolve_embedder(None))
@@ -179,15 +174,12 @@ def main() -> None:
     verdict = judge(rows, talks)
     print(f"{verdict['verdict']}: {verdict['summary']}")
     if not args.quick:
-        result = {
-            "name": "a-mem", "claim": CLAIM, **verdict, "nights": nights, "seeds": seeds,
+        whole: dict[str, Any] = {
+            "nights": nights, "seeds": seeds,
             "data": fingerprints(files, data_root()),
             "parameters": {"held out from": list(TUNED), "judged": f"multi-hop, {JUDGED}", "reach": AMem().reach},
-            "date": datetime.now(UTC).isoformat(timespec="seconds"), "versions": versions(), "machine": machine(),
-            "command": "python proofs/a_mem.py",
         }  # fmt: skip
-        RESULT.write_text(as_json(result), encoding="utf-8")
-        draw(verdict["rows"], RESULT.with_suffix(".png"))
+        write(__file__, "a-mem", CLAIM, verdict, whole, lambda path: draw(verdict["rows"], path))
 
 
 if __name__ == "__main__":

@@ -10,8 +10,6 @@ Coverage is the share of questions of which all evidence is within the token bud
 
 from __future__ import annotations
 
-import argparse
-import json
 import random
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -22,12 +20,12 @@ from typing import Any
 
 import numpy as np
 
-from slowwave.bench.base import machine, versions
 from slowwave.bench.baselines import bm25, dense
 from slowwave.bench.datasets import CachedEmbedder, folder_of
 from slowwave.bench.locomo import TUNED as TUNED_ON
 from slowwave.bench.locomo import read
 from slowwave.bench.metrics import Found, interval
+from slowwave.bench.proving import basic_options, write
 from slowwave.bench.retrieval import Conversation, Question, Ranking
 from slowwave.bench.system import Filled
 from slowwave.errors import NotFoundError
@@ -39,7 +37,6 @@ CLAIM = (
     "On generated stories, probing again finds all evidence of more multi-hop questions than one search of as many "
     "tokens, and of single-hop questions no less; LoCoMo is measured beside them."
 )
-RESULT = Path(__file__).parent / "results" / "comorag.json"
 CYCLES = (0, 1, 2, 3, 5)
 SYSTEMS: dict[str, tuple[str, ...]] = {"three layers": LAYERS, "records alone": ("veridical",)}
 DEFAULT = 3  # cycles, chosen on other stories, told in other words, and on LoCoMo's conv-26 and conv-30
@@ -318,10 +315,7 @@ def draw(told: Mapping[str, Any], talks: Mapping[str, Any] | None, path: Path) -
 
 def main() -> None:
     """Measure, print the summary, and write the result unless it is a quick run."""
-    parser = argparse.ArgumentParser(description=CLAIM)
-    parser.add_argument("--quick", action="store_true", help="the code paths alone; nothing is written")
-    parser.add_argument("--seeds", type=int, default=8)
-    args = parser.parse_args()
+    args = basic_options(CLAIM, seeds=8).parse_args()
     seeds = list(range(1 if args.quick else args.seeds))
     embedder = FakeEmbedder() if args.quick else CachedEmbedder(resolve_embedder("minilm"))
     told = stories(seeds, 2 if args.quick else 15, embedder)
@@ -338,14 +332,11 @@ def main() -> None:
         per_story = {
             row: {hops: by_seed(scores, "all@500t") for hops, scores in kinds.items()} for row, kinds in told.items()
         }
-        result = {
-            "name": "comorag", "claim": CLAIM, **verdict, "seeds": seeds, "conversations": many, **found,
+        whole: dict[str, Any] = {
+            "seeds": seeds, "conversations": many, **found,
             "per story, all@500t": per_story, "parameters": {"cycles_by_rule": DEFAULT, "probes": 3, "per_probe": 5},
-            "date": datetime.now(UTC).isoformat(timespec="seconds"), "versions": versions(), "machine": machine(),
-            "command": "python proofs/comorag.py",
         }  # fmt: skip
-        RESULT.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
-        draw(found["stories"], found["locomo"], RESULT.with_suffix(".png"))
+        write(__file__, "comorag", CLAIM, verdict, whole, lambda path: draw(found["stories"], found["locomo"], path))
 
 
 if __name__ == "__main__":

@@ -9,18 +9,16 @@ with an oracle: a stand-in for a language model that knows the truth, all of who
 
 from __future__ import annotations
 
-import argparse
-import json
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from slowwave.bench.base import machine, versions
 from slowwave.bench.datasets import CachedEmbedder
 from slowwave.bench.facts import NIGHT_EVERY, TOP_K, USER, standing
 from slowwave.bench.factstream import FactStream, score
+from slowwave.bench.proving import basic_options, write
 from slowwave.bench.truth import oracle
 from slowwave.memory import Memory
 from slowwave.models import resolve_embedder
@@ -35,7 +33,6 @@ RATES = (
     "stale_rate", "lost_rate", "at_date_right", "history_whole", "invented_rate", "duplicate_rate",
 )  # fmt: skip
 ERRORS = (0.0, 0.05, 0.2)
-RESULT = Path(__file__).parent / "results" / "default.json"
 
 
 def lived(stream: FactStream, embedder: Embedder, sleeps: bool, llm: LLM | None) -> dict[str, float]:
@@ -118,10 +115,7 @@ def draw(rates: dict[str, dict[str, list[float]]], path: Path) -> None:
 
 def main() -> None:
     """Measure, print the summary, and write the result unless it is a quick run."""
-    parser = argparse.ArgumentParser(description=CLAIM)
-    parser.add_argument("--quick", action="store_true", help="the code paths alone; nothing is written")
-    parser.add_argument("--seeds", type=int, default=5)
-    args = parser.parse_args()
+    args = basic_options(CLAIM, seeds=5).parse_args()
     embedder = CachedEmbedder(resolve_embedder("fake" if args.quick else None))
     seeds, sessions, errors = (1, 4, (0.0,)) if args.quick else (args.seeds, 12, ERRORS)
     found = measure(seeds, sessions, errors, embedder)
@@ -129,13 +123,10 @@ def main() -> None:
     verdict = judge(found["rates"])
     print(f"{verdict['verdict']}: {verdict['summary']}")
     if not args.quick:
-        result = {
-            "name": "default", "claim": CLAIM, **verdict, "seeds": list(range(seeds)), **found,
-            "date": datetime.now(UTC).isoformat(timespec="seconds"), "versions": versions(), "machine": machine(),
-            "command": "python proofs/default.py",
+        whole: dict[str, Any] = {
+            "seeds": list(range(seeds)), **found,
         }  # fmt: skip
-        RESULT.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
-        draw(found["rates"], RESULT.with_suffix(".png"))
+        write(__file__, "default", CLAIM, verdict, whole, lambda path: draw(found["rates"], path))
 
 
 if __name__ == "__main__":

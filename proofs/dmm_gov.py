@@ -17,7 +17,6 @@ abstains.
 
 from __future__ import annotations
 
-import argparse
 import json
 import random
 from collections import Counter
@@ -32,7 +31,7 @@ import numpy as np
 
 from slowwave import Memory
 from slowwave.bench.answers import ABSTAINS, INSTRUCTIONS, f1
-from slowwave.bench.base import as_json, machine, versions
+from slowwave.bench.base import as_json
 from slowwave.bench.budgets import within
 from slowwave.bench.datasets import CachedEmbedder, data_root, folder_of
 from slowwave.bench.evidence import shortened
@@ -41,6 +40,7 @@ from slowwave.bench.factstream_words import ASKED, CHANGES, POOLS, STATES
 from slowwave.bench.locomo import KINDS, read
 from slowwave.bench.metrics import Found, interval
 from slowwave.bench.partial import Partial
+from slowwave.bench.proving import basic_options, write
 from slowwave.bench.retrieval import Conversation, cost, printed
 from slowwave.bench.truth import named
 from slowwave.models import LLM, resolve_embedder, resolve_llm
@@ -405,9 +405,7 @@ def draw(found: dict[str, Any], path: Path) -> None:
 
 def main() -> None:
     """Measure, print the summary, and write the result unless it is a quick run."""
-    parser = argparse.ArgumentParser(description=CLAIM)
-    parser.add_argument("--quick", action="store_true", help="the code paths alone; nothing is written")
-    parser.add_argument("--seeds", type=int, default=10)
+    parser = basic_options(CLAIM, seeds=10)
     parser.add_argument("--llm", help="a real model, see slowwave.models.LLM_HELP: the three settings with it alone")
     args = parser.parse_args()
     seeds = list(range(1 if args.quick else args.seeds))
@@ -427,18 +425,15 @@ def main() -> None:
     verdict = judge(found, seeds)
     print(f"{verdict['verdict']}: {verdict['summary']}")
     if not args.quick:
-        result = {
-            "name": "dmm-gov", "claim": CLAIM, **verdict, "seeds": seeds, "poison": found, "three settings": three,
+        whole: dict[str, Any] = {
+            "seeds": seeds, "poison": found, "three settings": three,
             MODEL: earlier.get(MODEL),
             "parameters": {
                 "bad share": BAD_SHARE, "bad batches": BAD_BATCHES, "checked share": round(CHECKED, 4),
                 "budget": BUDGET,
             },
-            "date": datetime.now(UTC).isoformat(timespec="seconds"), "versions": versions(), "machine": machine(),
-            "command": "python proofs/dmm_gov.py",
         }  # fmt: skip
-        RESULT.write_text(as_json(result), encoding="utf-8")
-        draw(found, RESULT.with_suffix(".png"))
+        write(__file__, "dmm-gov", CLAIM, verdict, whole, lambda path: draw(found, path))
         kept.finish()
 
 

@@ -16,7 +16,6 @@ c. Survival: a model that keeps each fact with probability p whenever it rewrite
 
 from __future__ import annotations
 
-import argparse
 import json
 import random
 import time
@@ -28,10 +27,10 @@ from typing import Any
 import numpy as np
 
 from slowwave import Memory
-from slowwave.bench.base import as_json, machine, versions
 from slowwave.bench.baselines import bm25
 from slowwave.bench.datasets import CachedEmbedder
 from slowwave.bench.factstream import FactStream, states_value
+from slowwave.bench.proving import basic_options, write
 from slowwave.bench.retrieval import Conversation, Question
 from slowwave.bench.truth import SAID, Known
 from slowwave.models import LLM, resolve_embedder
@@ -47,7 +46,6 @@ CLAIM = (
     "Summary and chunks together recall no less than either alone; pruning costs at most two points; two levels of "
     "summary keep facts longer than one."
 )
-RESULT = Path(__file__).parent / "results" / "hema.json"
 BUDGETS = (200, 500, 1000, 3500)  # tokens; the last is the paper's prompt
 JUDGED = 1000  # the budget on which the verdict rests
 SHARES = (0.0, 0.05, 0.1, 0.2, 0.34, 0.5, 0.7)  # of the chunks pruned
@@ -386,10 +384,7 @@ def draw(found: Measured, path: Path) -> None:
 
 def main() -> None:
     """Measure, print the summary, and write the result unless it is a quick run."""
-    parser = argparse.ArgumentParser(description=CLAIM)
-    parser.add_argument("--quick", action="store_true", help="the code paths alone; nothing is written")
-    parser.add_argument("--seeds", type=int, default=5)
-    args = parser.parse_args()
+    args = basic_options(CLAIM, seeds=5).parse_args()
     seeds = 1 if args.quick else args.seeds
     embedder = CachedEmbedder(resolve_embedder("fake" if args.quick else None))
     found: Measured = {
@@ -400,13 +395,10 @@ def main() -> None:
     verdict = judge(found, seeds, args.quick)
     print(f"{verdict['verdict']}: {verdict['summary']}")
     if not args.quick:
-        result = {
-            "name": "hema", "claim": CLAIM, **verdict, "seeds": list(range(seeds)), **found, "encoder": embedder.name,
-            "date": datetime.now(UTC).isoformat(timespec="seconds"), "versions": versions(), "machine": machine(),
-            "command": "python proofs/hema.py",
+        whole: dict[str, Any] = {
+            "seeds": list(range(seeds)), **found, "encoder": embedder.name,
         }  # fmt: skip
-        RESULT.write_text(as_json(result), encoding="utf-8")
-        draw(found, RESULT.with_suffix(".png"))
+        write(__file__, "hema", CLAIM, verdict, whole, lambda path: draw(found, path))
     embedder.close()
 
 

@@ -11,8 +11,6 @@ its reopening. In "gripper, locked" a code that is read once and then gone opens
 
 from __future__ import annotations
 
-import argparse
-import json
 import random
 import re
 from collections.abc import Callable, Iterator
@@ -25,13 +23,12 @@ from typing import Any, Protocol
 import numpy as np
 
 from slowwave import Memory
-from slowwave.bench.base import machine, versions
+from slowwave.bench.proving import basic_options, write
 from slowwave.ops.folding import told
 from slowwave.ops.packing import estimate_tokens
 from slowwave.text.hiagent import HiAgent, step_of
 
 CLAIM = "Folding finished subgoals keeps success on fewer tokens, raises it in a small window, and loses no detail."
-RESULT = Path(__file__).parent / "results" / "hiagent.json"
 TASKS = 10  # of each world, a seed
 METHODS = ("full history", "newest steps", "hiagent", "hiagent, no reopening")
 SHARES = (0.2, 0.3, 0.4, 0.5, 0.75)  # windows, as shares of the longest prompt of the full history
@@ -457,23 +454,17 @@ def draw(table: dict[str, Any], path: Path) -> None:
 
 def main() -> None:
     """Measure, print the summary, and write the result unless it is a quick run."""
-    parser = argparse.ArgumentParser(description=CLAIM)
-    parser.add_argument("--quick", action="store_true", help="the code paths alone; nothing is written")
-    parser.add_argument("--seeds", type=int, default=5)
-    args = parser.parse_args()
+    args = basic_options(CLAIM, seeds=5).parse_args()
     seeds, many = (1, 2) if args.quick else (args.seeds, TASKS)
     table = measure(seeds, many)
     verdict = judge(table, seeds)
     print(f"{verdict['verdict']}: {verdict['summary']}")
     if not args.quick:
-        result = {
-            "name": "hiagent", "claim": CLAIM, **verdict, "seeds": list(range(seeds)), "tasks": many,
+        whole: dict[str, Any] = {
+            "seeds": list(range(seeds)), "tasks": many,
             "worlds": table, "parameters": {"memory": 100, "summariser": "last observation"},
-            "date": datetime.now(UTC).isoformat(timespec="seconds"), "versions": versions(), "machine": machine(),
-            "command": "python proofs/hiagent.py",
         }  # fmt: skip
-        RESULT.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
-        draw(table, RESULT.with_suffix(".png"))
+        write(__file__, "hiagent", CLAIM, verdict, whole, lambda path: draw(table, path))
 
 
 if __name__ == "__main__":

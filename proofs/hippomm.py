@@ -19,25 +19,24 @@ Parameters were chosen on conv-26 and conv-30, which are left out here.
 
 from __future__ import annotations
 
-import argparse
 import random
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from slowwave import Memory
-from slowwave.bench.base import as_json, machine, versions
 from slowwave.bench.baselines import baseline_rows, dense
 from slowwave.bench.datasets import CachedEmbedder, data_root, fingerprints, folder_of
 from slowwave.bench.evidence import shortened as cut_short
 from slowwave.bench.factstream import FactStream, Turn, states_value
 from slowwave.bench.locomo import KINDS, TUNED, read
 from slowwave.bench.metrics import interval
+from slowwave.bench.proving import basic_options, write
 from slowwave.bench.retrieval import Conversation, Question, judged, labels, printed
 from slowwave.bench.system import Filled
 from slowwave.errors import NotFoundError
@@ -52,7 +51,6 @@ CLAIM = (
     "Windowed recall beats single turns at equal tokens; with every turn said twice the store shrinks by 35 % for at "
     "most a point of recall; overview questions take fewer tokens than particular ones."
 )
-RESULT = Path(__file__).parent / "results" / "hippomm.json"
 ROWS: dict[str, dict[str, Any]] = {
     "single turns": {"gist": 0.0, "window": 0},
     "whole windows": {"gist": 0.0, "window": 1, "fade": 1.0},
@@ -377,10 +375,7 @@ def draw(found: Measured, path: Path) -> None:
 
 def main() -> None:
     """Measure, print the summary, and write the result unless it is a quick run."""
-    parser = argparse.ArgumentParser(description=CLAIM)
-    parser.add_argument("--quick", action="store_true", help="the code paths alone; nothing is written")
-    parser.add_argument("--seeds", type=int, default=5)
-    args = parser.parse_args()
+    args = basic_options(CLAIM, seeds=5).parse_args()
     seeds = 1 if args.quick else args.seeds
     embedder = CachedEmbedder(resolve_embedder("fake" if args.quick else None))
     conversations, data = locomo(args.quick)
@@ -393,14 +388,11 @@ def main() -> None:
     verdict = judge(found, seeds)
     print(f"{verdict['verdict']}: {verdict['summary']}")
     if not args.quick:
-        result = {
-            "name": "hippomm", "claim": CLAIM, **verdict, "seeds": list(range(seeds)), **found, "rows": ROWS,
+        whole: dict[str, Any] = {
+            "seeds": list(range(seeds)), **found, "rows": ROWS,
             "budget": BUDGET, "encoder": embedder.name, "data": data,
-            "date": datetime.now(UTC).isoformat(timespec="seconds"), "versions": versions(), "machine": machine(),
-            "command": "python proofs/hippomm.py",
         }  # fmt: skip
-        RESULT.write_text(as_json(result), encoding="utf-8")
-        draw(found, RESULT.with_suffix(".png"))
+        write(__file__, "hippomm", CLAIM, verdict, whole, lambda path: draw(found, path))
     embedder.close()
 
 

@@ -11,22 +11,21 @@ label which the words speak against. Sentences are drawn by the same oracle, wit
 
 from __future__ import annotations
 
-import argparse
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from slowwave import Memory
-from slowwave.bench.base import as_json, machine, versions
 from slowwave.bench.datasets import CachedEmbedder
 from slowwave.bench.factstream import FactStream, Turn, states_value
 from slowwave.bench.factstream_words import ASKED
 from slowwave.bench.metrics import interval
+from slowwave.bench.proving import basic_options, write
 from slowwave.bench.truth import named
 from slowwave.bench.truth_pairs import Pairs, flips, truths
 from slowwave.models import LLM, resolve_embedder, resolve_llm
@@ -316,9 +315,7 @@ def draw(table: dict[str, Any], path: Path) -> None:
 
 def main() -> None:
     """Measure, print the summary, and write the result unless it is a quick run."""
-    parser = argparse.ArgumentParser(description=CLAIM)
-    parser.add_argument("--quick", action="store_true", help="the code paths alone; nothing is written")
-    parser.add_argument("--seeds", type=int, default=10)
+    parser = basic_options(CLAIM, seeds=10)
     parser.add_argument("--llm", help="a real model, see slowwave.models.LLM_HELP; 60 labels are asked of it")
     args = parser.parse_args()
     seeds = list(range(1 if args.quick else args.seeds))
@@ -329,15 +326,12 @@ def main() -> None:
     if args.llm:
         print(json.dumps(labelled))
     if not args.quick:
-        result = {
-            "name": "keep-me-updated", "claim": CLAIM, **verdict, "seeds": seeds, "rows": table,
+        whole: dict[str, Any] = {
+            "seeds": seeds, "rows": table,
             "a real model's labels": labelled,
             "parameters": {"budget": BUDGET, "sessions": SESSIONS, "half": "held-out"},
-            "date": datetime.now(UTC).isoformat(timespec="seconds"), "versions": versions(), "machine": machine(),
-            "command": "python proofs/keep_me_updated.py",
         }  # fmt: skip
-        RESULT.write_text(as_json(result), encoding="utf-8")
-        draw(table, RESULT.with_suffix(".png"))
+        write(__file__, "keep-me-updated", CLAIM, verdict, whole, lambda path: draw(table, path))
 
 
 def kept(name: str) -> Any:

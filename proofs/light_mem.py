@@ -18,27 +18,26 @@ those two are left out of 1 and 2.
 
 from __future__ import annotations
 
-import argparse
 import json
 import random
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from slowwave import Memory
-from slowwave.bench.base import as_json, machine, versions
 from slowwave.bench.baselines import bm25, dense, recency
 from slowwave.bench.datasets import CachedEmbedder, data_root, fingerprints, folder_of
 from slowwave.bench.evidence import shortened as cut_short
 from slowwave.bench.factstream import FactStream, score
 from slowwave.bench.locomo import KINDS, TUNED, read
 from slowwave.bench.metrics import interval
+from slowwave.bench.proving import basic_options, write
 from slowwave.bench.retrieval import Conversation, Question, judged, labels, printed
 from slowwave.bench.truth import SAID, Known
 from slowwave.errors import NotFoundError
@@ -56,7 +55,6 @@ CLAIM = (
     "Topic borders are found, dropping by surprisal beats dropping by chance, calls are five times fewer, and sleep "
     "lowers the stale rate without losing more facts."
 )
-RESULT = Path(__file__).parent / "results" / "light_mem.json"
 KEEPS = (0.4, 0.6, 0.8)
 KEPT = "answer words kept"
 BUDGET = 150  # tokens of memory that a FactStream question gets
@@ -472,9 +470,7 @@ def draw(found: Measured, path: Path) -> None:
 
 def main() -> None:
     """Measure, print the summary, and write the result unless it is a quick run."""
-    parser = argparse.ArgumentParser(description=CLAIM)
-    parser.add_argument("--quick", action="store_true", help="the code paths alone; nothing is written")
-    parser.add_argument("--seeds", type=int, default=5)
+    parser = basic_options(CLAIM, seeds=5)
     parser.add_argument("--llm", help="a model for surprisal, such as a GGUF file")
     args = parser.parse_args()
     seeds = 1 if args.quick else args.seeds
@@ -494,15 +490,13 @@ def main() -> None:
     verdict = judge(found, seeds)
     print(f"{verdict['verdict']}: {verdict['summary']}")
     if not args.quick:
-        result = {
-            "name": "light-mem", "claim": CLAIM, **verdict, "seeds": list(range(seeds)), **found,
+        whole: dict[str, Any] = {
+            "seeds": list(range(seeds)), **found,
             "spread": {name: {rate: spread(row[rate]) for rate in row} for name, row in found["sleep"].items()},
             "budget": BUDGET, "encoder": embedder.name, "data": data,
-            "date": datetime.now(UTC).isoformat(timespec="seconds"), "versions": versions(), "machine": machine(),
-            "command": "python proofs/light_mem.py" + (" --llm MODEL.gguf" if args.llm else ""),
         }  # fmt: skip
-        RESULT.write_text(as_json(result), encoding="utf-8")
-        draw(found, RESULT.with_suffix(".png"))
+        command = "python proofs/light_mem.py" + (" --llm MODEL.gguf" if args.llm else "")
+        write(__file__, "light-mem", CLAIM, verdict, whole, lambda path: draw(found, path), command)
     embedder.close()
 
 

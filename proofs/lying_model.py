@@ -10,19 +10,17 @@ an oracle whose every answer is wrong, made of the conversation's own names, num
 
 from __future__ import annotations
 
-import argparse
-import json
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from slowwave.bench.base import machine, versions
 from slowwave.bench.datasets import CachedEmbedder
 from slowwave.bench.facts import NIGHT_EVERY, TOP_K, USER, standing
 from slowwave.bench.factstream import FactStream, score
+from slowwave.bench.proving import basic_options, write
 from slowwave.bench.truth import SAID, named, oracle
 from slowwave.memory import Memory
 from slowwave.models import resolve_embedder
@@ -35,7 +33,6 @@ from slowwave.store.base import Want
 CLAIM = (
     "After nights with a model that lies, no fact of the rules is gone, nothing invented is found, no rate is worse."
 )
-RESULT = Path(__file__).parent / "results" / "lying_model.json"
 LIARS: dict[str, Callable[[FactStream], Any]] = {
     "garbage": lambda stream: TROUBLEMAKERS["garbage"](),
     "refuses": lambda stream: TROUBLEMAKERS["refuses"](),
@@ -184,10 +181,7 @@ def draw(found: dict[str, Any], path: Path) -> None:
 
 def main() -> None:
     """Measure, print the summary, and write the result unless it is a quick run."""
-    parser = argparse.ArgumentParser(description=CLAIM)
-    parser.add_argument("--quick", action="store_true", help="the code paths alone; nothing is written")
-    parser.add_argument("--seeds", type=int, default=5)
-    args = parser.parse_args()
+    args = basic_options(CLAIM, seeds=5).parse_args()
     liars = ("invents", "slander") if args.quick else tuple(LIARS)
     embedder = CachedEmbedder(resolve_embedder("fake" if args.quick else None))
     found = measure(1 if args.quick else args.seeds, 4 if args.quick else 12, liars, embedder)
@@ -195,13 +189,10 @@ def main() -> None:
     verdict = judge(found, liars)
     print(f"{verdict['verdict']}: {verdict['summary']}")
     if not args.quick:
-        result = {
-            "name": "lying_model", "claim": CLAIM, **verdict, "seeds": list(range(args.seeds)), **found,
-            "date": datetime.now(UTC).isoformat(timespec="seconds"), "versions": versions(), "machine": machine(),
-            "command": "python proofs/lying_model.py",
+        whole: dict[str, Any] = {
+            "seeds": list(range(args.seeds)), **found,
         }  # fmt: skip
-        RESULT.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
-        draw(found, RESULT.with_suffix(".png"))
+        write(__file__, "lying_model", CLAIM, verdict, whole, lambda path: draw(found, path))
 
 
 if __name__ == "__main__":

@@ -11,7 +11,6 @@ summaries that LoCoMo ships instead, an oracle.
 
 from __future__ import annotations
 
-import argparse
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -21,13 +20,13 @@ from typing import Any
 
 import numpy as np
 
-from slowwave.bench.base import as_json, machine, versions
 from slowwave.bench.baselines import baseline_rows
 from slowwave.bench.budgets import PLAIN, by_kind, gain, judged_within, labelled, made_up, signed, verdict_of
 from slowwave.bench.datasets import CachedEmbedder, data_root, fingerprints, folder_of
 from slowwave.bench.locomo import TUNED, read
 from slowwave.bench.locomo_oracle import locomo_oracle
 from slowwave.bench.metrics import Floats
+from slowwave.bench.proving import basic_options, write
 from slowwave.bench.retrieval import Conversation
 from slowwave.bench.system import Filled
 from slowwave.models import LLM, resolve_embedder
@@ -37,7 +36,6 @@ from slowwave.records import Scope
 from slowwave.text.memgas import MemGAS
 
 CLAIM = "A mix of granularities finds the session better than the best of them alone, and a router better than none."
-RESULT = Path(__file__).parent / "results" / "memgas.json"
 JUDGED = "ndcg@5"  # of sessions; chosen beforehand
 UNIFORM, ROUTED, RAW, LOT = "mix, uniform", "mix, routed", "mix, routed as published", "mix, weights by lot"
 WALKED, PUBLISHED = "mix, routed, walk", "mix, routed as published, walk"
@@ -208,10 +206,7 @@ def draw(table: Mapping[str, Any], path: Path) -> None:
 
 def main() -> None:
     """Measure, print the summary, and write the result unless it is a quick run."""
-    parser = argparse.ArgumentParser(description=CLAIM)
-    parser.add_argument("--quick", action="store_true", help="the code paths alone; nothing is written")
-    parser.add_argument("--seeds", type=int, default=5, help="of the weights by lot")
-    args = parser.parse_args()
+    args = basic_options(CLAIM, seeds=5, of="of the weights by lot").parse_args()
     seeds = list(range(1 if args.quick else args.seeds))
     talks, files = conversations(args.quick)
     embedder = resolve_embedder("fake") if args.quick else CachedEmbedder(resolve_embedder(None))
@@ -219,15 +214,12 @@ def main() -> None:
     verdict = judge(by_session, by_turn, talks)
     print(f"{verdict['verdict']}: {verdict['summary']}")
     if not args.quick:
-        result = {
-            "name": "memgas", "claim": CLAIM, **verdict, "night": night, "seeds": seeds,
+        whole: dict[str, Any] = {
+            "night": night, "seeds": seeds,
             "data": fingerprints(files, data_root()),
             "parameters": {"held out from": list(TUNED), "judged": JUDGED, "blend": MemGAS().blend},
-            "date": datetime.now(UTC).isoformat(timespec="seconds"), "versions": versions(), "machine": machine(),
-            "command": "python proofs/memgas.py",
         }  # fmt: skip
-        RESULT.write_text(as_json(result), encoding="utf-8")
-        draw(verdict["by session"], RESULT.with_suffix(".png"))
+        write(__file__, "memgas", CLAIM, verdict, whole, lambda path: draw(verdict["by session"], path))
 
 
 if __name__ == "__main__":

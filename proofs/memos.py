@@ -11,17 +11,15 @@ again. The paper's third figure, the reuse of a prefix state, belongs to promoti
 
 from __future__ import annotations
 
-import argparse
 from collections import Counter
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from slowwave import Memory
-from slowwave.bench.base import as_json, machine, versions
 from slowwave.bench.baselines import baseline_rows
 from slowwave.bench.budgets import gain, judged_within, labelled
 from slowwave.bench.datasets import CachedEmbedder, data_root
@@ -30,6 +28,7 @@ from slowwave.bench.facts import NIGHT_EVERY, spread, standing
 from slowwave.bench.factstream import FactStream, score
 from slowwave.bench.locomo import TUNED, Locomo
 from slowwave.bench.metrics import interval
+from slowwave.bench.proving import basic_options, write
 from slowwave.bench.retrieval import Conversation
 from slowwave.bench.system import Filled
 from slowwave.bench.truth_pairs import oracle
@@ -44,7 +43,6 @@ from slowwave.store.ids import new_id
 from slowwave.text.memos import ROUTES, MemOS
 
 CLAIM = "Three routes together find more evidence than each alone; what is archived is never returned, and restorable."
-RESULT = Path(__file__).parent / "results" / "memos.json"
 ALL, SLEPT = "three routes", "three routes, after a night"
 ERRORS = (None, 0.0, 0.05, 0.2)
 USER: Any = {"user_id": "stream"}
@@ -218,24 +216,18 @@ def draw(found: dict[str, Any] | None, life: dict[str, Any], path: Path) -> None
 
 def main() -> None:
     """Measure, print the summary, and write the result unless it is a quick run."""
-    parser = argparse.ArgumentParser(description=CLAIM)
-    parser.add_argument("--quick", action="store_true", help="the code paths alone; nothing is written")
-    parser.add_argument("--seeds", type=int, default=5)
-    args = parser.parse_args()
+    args = basic_options(CLAIM, seeds=5).parse_args()
     seeds = list(range(1 if args.quick else args.seeds))
     embedder = resolve_embedder("fake") if args.quick else CachedEmbedder(resolve_embedder(None))
     found, life = routes(args.quick, embedder), lifecycle(seeds, args.quick, embedder)
     verdict = judge(found, life, seeds)
     print(f"{verdict['verdict']}: {verdict['summary']}")
     if not args.quick:
-        result = {
-            "name": "memos", "claim": CLAIM, **verdict, "seeds": seeds, "routes": found, "lifecycle": life,
+        whole: dict[str, Any] = {
+            "seeds": seeds, "routes": found, "lifecycle": life,
             "left out": "the prefix-state part of the card's proof belongs to promotion (text to state)",
-            "date": datetime.now(UTC).isoformat(timespec="seconds"), "versions": versions(), "machine": machine(),
-            "command": "python proofs/memos.py",
         }  # fmt: skip
-        RESULT.write_text(as_json(result), encoding="utf-8")
-        draw(found, life, RESULT.with_suffix(".png"))
+        write(__file__, "memos", CLAIM, verdict, whole, lambda path: draw(found, life, path))
 
 
 if __name__ == "__main__":

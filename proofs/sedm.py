@@ -10,8 +10,6 @@ nights draw, try and weigh lessons, the agent is shown what search finds; half-w
 
 from __future__ import annotations
 
-import argparse
-import json
 import random
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -21,8 +19,8 @@ from typing import Any
 import numpy as np
 
 from slowwave import Memory
-from slowwave.bench.base import machine, versions
 from slowwave.bench.datasets import CachedEmbedder
+from slowwave.bench.proving import basic_options, write
 from slowwave.models import Embedder, FakeEmbedder, resolve_embedder
 from slowwave.ops.admission import Gate, Ruling, Trial
 from slowwave.text.sedm import SEDM
@@ -31,7 +29,6 @@ CLAIM = (
     "On 8 paired trials at least 80 % of useful and at most 10 % of harmful lessons are admitted; success is above "
     "admitting all; a lesson that turns bad is demoted."
 )
-RESULT = Path(__file__).parent / "results" / "sedm.json"
 BASE = 0.4
 CHANCE = {"useful": 0.8, "idle": 0.4, "harmful": 0.15}
 PAIRS = 8
@@ -245,24 +242,18 @@ def draw(found: dict[str, Any], path: Path) -> None:
 
 def main() -> None:
     """Measure, print the summary, and write the result unless it is a quick run."""
-    parser = argparse.ArgumentParser(description=CLAIM)
-    parser.add_argument("--quick", action="store_true", help="the code paths alone; nothing is written")
-    parser.add_argument("--seeds", type=int, default=5)
-    args = parser.parse_args()
+    args = basic_options(CLAIM, seeds=5).parse_args()
     seeds = 1 if args.quick else args.seeds
     found = measure(seeds, args.quick)
     verdict = judge(found, seeds)
     print(f"{verdict['verdict']}: {verdict['summary']}")
     if not args.quick:
-        result = {
-            "name": "sedm", "claim": CLAIM, **verdict, "seeds": list(range(seeds)), **found,
+        whole: dict[str, Any] = {
+            "seeds": list(range(seeds)), **found,
             "parameters": {"chances": {"without": BASE, **CHANCE}, "pairs": PAIRS, "tasks": TASKS, "days": DAYS,
                            "runs a day": RUNS},
-            "date": datetime.now(UTC).isoformat(timespec="seconds"), "versions": versions(), "machine": machine(),
-            "command": "python proofs/sedm.py",
         }  # fmt: skip
-        RESULT.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
-        draw(found, RESULT.with_suffix(".png"))
+        write(__file__, "sedm", CLAIM, verdict, whole, lambda path: draw(found, path))
 
 
 if __name__ == "__main__":

@@ -11,7 +11,6 @@ summaries instead, an oracle.
 
 from __future__ import annotations
 
-import argparse
 import random
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -22,7 +21,6 @@ from typing import Any
 
 import numpy as np
 
-from slowwave.bench.base import as_json, machine, versions
 from slowwave.bench.baselines import baseline_rows
 from slowwave.bench.budgets import PLAIN, by_kind, gain, judged_within, labelled, made_up, signed, told, verdict_of
 from slowwave.bench.datasets import CachedEmbedder, data_root, fingerprints, folder_of
@@ -30,6 +28,7 @@ from slowwave.bench.locomo import TUNED, read
 from slowwave.bench.locomo_oracle import locomo_oracle
 from slowwave.bench.metrics import Floats, interval
 from slowwave.bench.partial import Partial
+from slowwave.bench.proving import basic_options, write
 from slowwave.bench.retrieval import Conversation
 from slowwave.bench.system import Filled
 from slowwave.models import LLM, resolve_embedder
@@ -283,10 +282,7 @@ def draw(result: Mapping[str, Any], path: Path) -> None:
 
 def main() -> None:
     """Measure, print the summary, and write the result unless it is a quick run."""
-    parser = argparse.ArgumentParser(description=CLAIM)
-    parser.add_argument("--quick", action="store_true", help="the code paths alone; nothing is written")
-    parser.add_argument("--seeds", type=int, default=3, help="of the noise")
-    args = parser.parse_args()
+    args = basic_options(CLAIM, seeds=3, of="of the noise").parse_args()
     seeds = list(range(1 if args.quick else args.seeds))
     talks, files = conversations(args.quick)
     embedder = resolve_embedder("fake") if args.quick else CachedEmbedder(resolve_embedder(None))
@@ -302,15 +298,12 @@ def main() -> None:
     result = judge(rows, losses(talks, embedder, seeds, done, NOISE[-1:] if args.quick else NOISE), talks)
     print(f"{result['verdict']}: {result['summary']}")
     if not args.quick:
-        whole = {
-            "name": "structural-memory", "claim": CLAIM, **result, "night": night, "seeds": seeds,
+        whole: dict[str, Any] = {
+            "night": night, "seeds": seeds,
             "data": fingerprints(files, data_root()),
             "parameters": {"held out from": list(TUNED), "judged": JUDGED, "questions under noise": SAMPLE},
-            "date": datetime.now(UTC).isoformat(timespec="seconds"), "versions": versions(), "machine": machine(),
-            "command": "python proofs/structural_memory.py",
         }  # fmt: skip
-        RESULT.write_text(as_json(whole), encoding="utf-8")
-        draw(result, RESULT.with_suffix(".png"))
+        write(__file__, "structural-memory", CLAIM, result, whole, lambda path: draw(result, path))
         done.finish()
 
 

@@ -11,22 +11,21 @@ timelines tied by an oracle, by one that errs, by rules, and without any model. 
 
 from __future__ import annotations
 
-import argparse
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from slowwave import Memory
-from slowwave.bench.base import as_json, machine, versions
 from slowwave.bench.datasets import CachedEmbedder
 from slowwave.bench.factstream import FactStream, states_value
 from slowwave.bench.factstream_words import ASKED
 from slowwave.bench.metrics import interval
+from slowwave.bench.proving import basic_options, write
 from slowwave.bench.truth import named
 from slowwave.bench.truth_pairs import flips, truths
 from slowwave.models import LLM, resolve_embedder
@@ -37,7 +36,6 @@ from slowwave.text.keep_me_updated import KeepMeUpdated
 from slowwave.text.theanine import Theanine
 
 CLAIM = "Timelines hold the old value and the new one where plain retrieval and deleting do not, at no less accuracy."
-RESULT = Path(__file__).parent / "results" / "theanine.json"
 BUDGETS = (100, 200, 400)  # tokens of memory a question gets
 MAIN = 200
 NIGHT_EVERY = 4  # sessions
@@ -212,23 +210,17 @@ def draw(table: dict[str, Any], path: Path) -> None:
 
 def main() -> None:
     """Measure, print the summary, and write the result unless it is a quick run."""
-    parser = argparse.ArgumentParser(description=CLAIM)
-    parser.add_argument("--quick", action="store_true", help="the code paths alone; nothing is written")
-    parser.add_argument("--seeds", type=int, default=10)
-    args = parser.parse_args()
+    args = basic_options(CLAIM, seeds=10).parse_args()
     seeds = list(range(1 if args.quick else args.seeds))
     table = measure(seeds, args.quick)
     verdict = judge(table, seeds)
     print(f"{verdict['verdict']}: {verdict['summary']}")
     if not args.quick:
-        result = {
-            "name": "theanine", "claim": CLAIM, **verdict, "seeds": seeds, "rows": table,
+        whole: dict[str, Any] = {
+            "seeds": seeds, "rows": table,
             "parameters": {"budgets": BUDGETS, "causes": CAUSES, "half": "held-out", "night every": NIGHT_EVERY},
-            "date": datetime.now(UTC).isoformat(timespec="seconds"), "versions": versions(), "machine": machine(),
-            "command": "python proofs/theanine.py",
         }  # fmt: skip
-        RESULT.write_text(as_json(result), encoding="utf-8")
-        draw(table, RESULT.with_suffix(".png"))
+        write(__file__, "theanine", CLAIM, verdict, whole, lambda path: draw(table, path))
 
 
 if __name__ == "__main__":

@@ -12,12 +12,11 @@ first value it sees, else any of them by lot. A careful one takes the newest.
 
 from __future__ import annotations
 
-import argparse
 import random
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -25,12 +24,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from slowwave import Memory
-from slowwave.bench.base import as_json, machine, versions
 from slowwave.bench.datasets import CachedEmbedder, folder_of
 from slowwave.bench.factstream import FactStream, states_value
 from slowwave.bench.factstream_words import ASKED
 from slowwave.bench.locomo import TUNED, read
 from slowwave.bench.metrics import interval
+from slowwave.bench.proving import basic_options, write
 from slowwave.bench.retrieval import said
 from slowwave.bench.truth import named
 from slowwave.bench.truth_pairs import truths
@@ -43,7 +42,6 @@ from slowwave.records import Hit
 from slowwave.text.tim import ThinkInMemory
 
 CLAIM = "Buckets agree with exact search at a quarter of the comparisons; answers from thoughts agree across phrasings."
-RESULT = Path(__file__).parent / "results" / "tim.json"
 NEAREST = 10
 BUDGET = 200  # tokens of memory a question gets
 NIGHT_EVERY = 4  # sessions
@@ -295,10 +293,7 @@ def draw(hash_: dict[str, Any], thoughts: dict[str, Any], path: Path) -> None:
 
 def main() -> None:
     """Measure, print the summary, and write the result unless it is a quick run."""
-    parser = argparse.ArgumentParser(description=CLAIM)
-    parser.add_argument("--quick", action="store_true", help="the code paths alone; nothing is written")
-    parser.add_argument("--seeds", type=int, default=10)
-    args = parser.parse_args()
+    args = basic_options(CLAIM, seeds=10).parse_args()
     seeds = list(range(2 if args.quick else args.seeds))
     talks = conversations(args.quick)
     each = {name: hashed(turns, asked, 1 if args.quick else 3) for name, (turns, asked) in talks.items()}
@@ -319,15 +314,12 @@ def main() -> None:
     verdict = judge(hash_, times, thoughts, seeds)
     print(f"{verdict['verdict']}: {verdict['summary']}")
     if not args.quick:
-        result = {
-            "name": "tim", "claim": CLAIM, **verdict, "seeds": seeds, "conversations": list(talks),
+        whole: dict[str, Any] = {
+            "seeds": seeds, "conversations": list(talks),
             "buckets": hash_, "milliseconds a question": times, "phrasings": thoughts,
             "parameters": {"nearest": NEAREST, "budget": BUDGET, "drawn by lot": LOT, "half": "held-out"},
-            "date": datetime.now(UTC).isoformat(timespec="seconds"), "versions": versions(), "machine": machine(),
-            "command": "python proofs/tim.py",
         }  # fmt: skip
-        RESULT.write_text(as_json(result), encoding="utf-8")
-        draw(hash_, thoughts, RESULT.with_suffix(".png"))
+        write(__file__, "tim", CLAIM, verdict, whole, lambda path: draw(hash_, thoughts, path))
 
 
 if __name__ == "__main__":

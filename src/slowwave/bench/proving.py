@@ -1,4 +1,4 @@
-"""What the proofs of instruments share: their options, parts that are kept on the way, and how a result is written."""
+"""What proofs share: their options, parts that are kept on the way, and how a result is written."""
 
 from __future__ import annotations
 
@@ -18,11 +18,21 @@ if TYPE_CHECKING:
 Makers = Mapping[str, Callable[[], Any]]
 
 
-def options(claim: str, model: bool = True) -> argparse.ArgumentParser:
-    """The command line of a proof: --quick, --seeds, --only, and --model where it has a part on a real model."""
+def basic_options(claim: str, seeds: int = 3, of: str | None = None) -> argparse.ArgumentParser:
+    """The command line of every proof: --quick and --seeds.
+
+    seeds  how many, unless it is told
+    of     what is drawn anew with each
+    """
     parser = argparse.ArgumentParser(description=claim)
     parser.add_argument("--quick", action="store_true", help="the code paths alone; nothing is written")
-    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--seeds", type=int, default=seeds, help=of)
+    return parser
+
+
+def options(claim: str, model: bool = True) -> argparse.ArgumentParser:
+    """The command line of an instrument's proof: also --only, and --model where it has a part on a real model."""
+    parser = basic_options(claim)
     parser.add_argument("--only", default="", help="measure this part, such as 'tiny 0', keep it for later, and stop")
     if model:
         parser.add_argument("--model", default="", help="a real model's file; without one that part is left out")
@@ -74,12 +84,29 @@ def prove(
     print(f"{verdict['verdict']}: {verdict['summary']}")
     if args.quick:
         return
-    told = {
-        "name": name, "claim": claim, **verdict, "parts": parts, "seeds": seeds,
-        "parameters": {**settings, "model": model}, **beside,
-        "date": datetime.now(UTC).isoformat(timespec="seconds"), "versions": versions(), "machine": machine(),
-        "command": f"python proofs/{file.name}" + (f" --model {model}" if model else ""),
-    }  # fmt: skip
-    result.write_text(as_json(told), encoding="utf-8")
-    draw(parts, result.with_suffix(".png"))
+    told = {"parts": parts, "seeds": seeds, "parameters": {**settings, "model": model}, **beside}
+    command = f"python proofs/{file.name}" + (f" --model {model}" if model else "")
+    write(proof, name, claim, verdict, told, lambda path: draw(parts, path), command)
     kept.finish()
+
+
+def write(
+    proof: str, name: str, claim: str, verdict: Mapping[str, Any], told: Mapping[str, Any],
+    draw: Callable[[Path], None], command: str = "",
+) -> None:  # fmt: skip
+    """Write results/NAME.json beside a proof, with when, with what and where it was measured, and its figure.
+
+    proof    its own __file__
+    verdict  verdict, summary, and what else was judged
+    told     what was measured
+    command  that makes it; left out, the proof without options
+    """
+    file = Path(proof)
+    result = file.with_name("results") / f"{file.stem}.json"
+    whole = {
+        "name": name, "claim": claim, **verdict, **told,
+        "date": datetime.now(UTC).isoformat(timespec="seconds"), "versions": versions(), "machine": machine(),
+        "command": command or f"python proofs/{file.name}",
+    }  # fmt: skip
+    result.write_text(as_json(whole), encoding="utf-8")
+    draw(result.with_suffix(".png"))
