@@ -307,8 +307,8 @@ def draw_saw(values: Mapping[str, Any]) -> Figure:
     curves = values["curves"]
     table, scenario, depth = np.array(curves["curves"]), np.array(curves["scenario"]), np.array(curves["depth"])
     for axis, level in zip(axes, DEPTHS, strict=True):
-        for t in curves["told"]:
-            axis.axvline(t, color=NULL, linewidth=0.5)
+        for n, t in enumerate(curves["told"]):
+            axis.axvline(t, color=NULL, linewidth=0.5, label="_" if n else "exposure")
         for name in SCENARIOS:
             some = table[(scenario == name) & (depth == level)]
             axis.plot(curves["times"], some.mean(0), color=COLOURS[name], label=name, linewidth=1)
@@ -326,7 +326,8 @@ def draw_decay(values: Mapping[str, Any]) -> Figure:
             if line["a"] is None:
                 continue
             t = np.array(line["t"])
-            label = f"{name}: a {line['a']:.3f}, tau {_steps(line['tau'])}"
+            lost = f"a {line['a']:.3f}, tau {_steps(line['tau'])}"
+            label = f"{name}: {lost if line['a'] > 0 else 'nothing lost yet'}"
             axis.semilogx(t, line["kept"], ".", color=COLOURS[name], label=label)
             axis.semilogx(t, line["b"] - line["a"] * np.log(t), color=COLOURS[name], linewidth=1)
         axis.set(xlabel="updates since the last exposure's peak", ylabel="share of the lift kept", title=level)

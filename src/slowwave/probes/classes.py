@@ -80,8 +80,12 @@ def starts_word(subject: Subject, ids: Sequence[int]) -> NDArray[np.bool_]:
 
 
 def spread(tokens: Tokens, token: int, bins: int = 50) -> NDArray[np.int64]:
-    """Occurrences of one token in equal bins of documents, in corpus order: even for function words, else bursty."""
+    """Occurrences of one token in equal bins of documents, in corpus order: even for function words, else bursty.
+
+    bins  at most as many as there are documents
+    """
     flat, document, _ = tokens.flat()
     last = int(document.max()) + 1
+    bins = min(bins, last)
     where = document[flat == token].astype(np.int64) * bins // last
     return np.bincount(where, minlength=bins)

@@ -58,8 +58,8 @@ def degrees(layers: Mapping[str, Any]) -> Figure:
         rank = np.arange(1, len(degree) + 1)
         axis.loglog(rank[~function], degree[~function], ".", color=CONTENT, markersize=2, label="content")
         axis.loglog(rank[function], degree[function], ".", color=FUNCTION, label="function")
-        axis.set(xlabel="frequency rank", ylabel="features", title=f"layer {layer}")
-    axes[0].legend(frameon=False)
+        axis.set(xlabel="frequency rank", ylabel="features", title=f"features a token fires, layer {layer}")
+    axes[0].legend(frameon=False, markerscale=3)
     return figure
 
 
@@ -77,7 +77,7 @@ def coverage(layers: Mapping[str, Any], untrained: Mapping[str, Any], middle: st
         if layer == middle:
             axis.semilogx(ks, untrained["coverage"], "x:", color=NULL, label="untrained")
             axis.legend(frameon=False, loc="lower right")
-        axis.set(xlabel="k commonest tokens", ylabel="share of features", ylim=(0, 1.03), title=f"layer {layer}")
+        axis.set(xlabel="k commonest tokens", ylabel="share of features", ylim=(0, 1.03), title=f"coverage, layer {layer}")
     return figure
 
 
@@ -92,6 +92,10 @@ def rarefied(trained: Mapping[str, Any], untrained: Mapping[str, Any]) -> Figure
         if values:
             axis.boxplot([values], positions=[place + place // 3], widths=0.6, showfliers=False, patch_artist=True,
                          boxprops={"facecolor": colour, "alpha": 0.6}, medianprops={"color": "black"})  # fmt: skip
+        else:
+            told = "no token in\n50 documents"
+            axis.text(place + place // 3, 0.5, told, ha="center", transform=axis.get_xaxis_transform(), fontsize=7)
+    axis.set_xlim(-0.7, 6.7)
     axis.set_xticks([0, 1, 2, 4, 5, 6], ["function", "content", "anywhere"] * 2)
     axis.set(ylabel="features in 50 occurrences", title="trained (left), untrained (right)")
     return figure
@@ -153,7 +157,7 @@ def echo(values: Mapping[str, Any]) -> Figure:
     axis.set_xticks(
         [0.2, 1.2, 2.2], [f"{kind} ({values[kind]['places']})" for kind in ("function", "content", "template")]
     )
-    axis.set(ylabel="rate of firing again", title="a word's features at later tokens")
+    axis.set(ylabel="rate of firing again", title="a word's features at later tokens (dots: words)")
     axis.legend(frameon=False, loc="upper left")
     return figure
 

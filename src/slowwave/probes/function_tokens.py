@@ -89,7 +89,7 @@ class FunctionTokens(Probe):
         autoencoders: int = 1,
         prompts: Sequence[str] = PROMPTS,
         features: Sequence[int] = (),
-        traits: Sequence[str] = ("russia", "spanish", "list"),
+        traits: Sequence[str] = ("list", "russia", "spanish"),
         checkpoints: Sequence[str] = (),
         sizes: Sequence[str] = (),
     ) -> None:
