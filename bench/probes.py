@@ -343,10 +343,11 @@ MILLION = {
 }  # fmt: skip
 
 
-def million(model: str, folder: Path) -> dict[str, Any]:
+def million(model: str, folder: Path, autoencoders: int) -> dict[str, Any]:
     """`slowwave probe function-tokens` on a million tokens of old novels, as a user calls it; goes on after a kill.
 
-    One early layer, since what is asked is memory: what it takes, the process itself says at its end.
+    One early layer, since what is asked is memory: what it takes, the process itself says at its end. With more
+    autoencoders than one a run goes on from the parts of the run before, and its time is that of what was missing.
     """
     import gzip
 
@@ -359,7 +360,8 @@ def million(model: str, folder: Path) -> dict[str, Any]:
         for place in range(5):  # some of each book, so that 50 documents may hold a content token too
             piece = book[STRETCH * (place + 1) : STRETCH * (place + 2)]
             (texts / f"{place}-{number:02}.txt").write_text(piece, encoding="utf-8")
-    words = [word for name, value in MILLION.items() for word in (f"--{name}", str(value))]
+    options = MILLION | {"autoencoders": autoencoders}
+    words = [word for name, value in options.items() for word in (f"--{name}", str(value))]
     words = ["probe", "function-tokens", "--model", model, "--text", str(texts), "--out", str(out), *words]
     subprocess.run([sys.executable, "-m", "slowwave", *words], check=True, stdout=subprocess.DEVNULL)
     found = json.loads((out / "verdict.json").read_text("utf-8"))
@@ -371,7 +373,7 @@ def million(model: str, folder: Path) -> dict[str, Any]:
         "disk_mb": round(sum(file.stat().st_size for file in out.rglob("*") if file.is_file()) / 1e6),
         "verdicts": found["verdicts"],
         **{name: {key: one[key] for key in ("health", "edges", "ks", "coverage", "coverage_permuted", "d50_ratio",
-                                            "d50_low", "d50_high")}
+                                            "d50_low", "d50_high", "seeds")}
            for name, one in (("trained", layer), ("untrained", values["untrained"]))},
     }  # fmt: skip
 
@@ -389,6 +391,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=12, help="of each autoencoder's training")
     parser.add_argument("--only", default="taps,sae,memory")
     parser.add_argument("--stages", help="of memory, such as graph; else all")
+    parser.add_argument("--autoencoders", type=int, default=1, help="of the million, trained and untrained")
     parser.add_argument("--work", type=Path, help="where the million's parts are kept; else in the cache")
     args = parser.parse_args()
     only = args.only.split(",")
@@ -408,7 +411,9 @@ def main() -> None:
     if "million" in only:
         from slowwave.bench.datasets import cache_folder
 
-        result["a million tokens"] = million(model, args.work or cache_folder() / "probes-million")
+        many = args.autoencoders
+        name = "a million tokens" + (f", {many} autoencoders" if many > 1 else "")
+        result[name] = million(model, args.work or cache_folder() / "probes-million", many)
     if "memory" in only:
         counts = {"load": [0], "stream": [1_024, 4_096], "losses": [1_024, 4_096]}
         counts |= {"autoencoder": [20_000, 80_000], "graph": [50_000, 200_000, 1_000_000]}

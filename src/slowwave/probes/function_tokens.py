@@ -72,7 +72,7 @@ class FunctionTokens(Probe):
         "chosen on a third of the prompts and told on the others, beside random vectors of equal length."
     )
     proof = "proofs/function_tokens.py"
-    late = ("loss_tokens", "prompts", "features", "traits", "checkpoints", "sizes")
+    late = ("autoencoders", "loss_tokens", "prompts", "features", "traits", "checkpoints", "sizes")
 
     def __init__(
         self,
