@@ -90,6 +90,15 @@ def test_function_tokens(subject: Subject, texts: list[str], tmp_path: Path) -> 
     assert any(limit.startswith("quick") for limit in finding.limits)
     assert all(verdict.claim in as_text(finding) for verdict in finding.verdicts)
     assert len(list(tmp_path.glob("*.png"))) == 8
+    assert finding.about["cpu_seconds"] > 0
+    assert finding.about["peak_mb"] is None or finding.about["peak_mb"] > 50
+    first = layer["seeds"]
+    made = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.json") if path.parent.parent.name == "parts"}
+    probe.autoencoders = 2  # the first one, the activations and all else are kept
+    again = probe.run(subject, texts, tmp_path)
+    assert next(iter(again.values["layers"].values()))["seeds"][: len(first)] == first
+    assert len(again.values["untrained"]["seeds"]) == 2
+    assert all(path.stat().st_mtime_ns == when for path, when in made.items() if path.name != "settings.json")
 
 
 def test_a_run_goes_on_from_what_was_kept(
