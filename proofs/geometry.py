@@ -4,9 +4,10 @@ Run: python proofs/geometry.py
 
 Tiny: a decoder of three layers on nine tenths of a public-domain novel. RankMe and alpha-ReQ of the last layer's
 last-token states at log-spaced steps, on the tenth that it has not read, beside the loss, and how closely its chances
-follow what the text it has read says after the same words (an infinity-gram); step 0 is the untrained control. Toy: linear features and a linear
-read-out under cross-entropy. With few dimensions and skewed classes the effective rank should rise and then fall; with
-even classes, or with room for every class, it should not fall.
+follow what the text it has read says after the same words (an infinity-gram); step 0 is the untrained control.
+
+Toy: linear features and a linear read-out under cross-entropy. With few dimensions and skewed classes the effective
+rank should rise and then fall; with even classes, or with room for every class, it should not fall.
 """
 
 from __future__ import annotations
@@ -106,6 +107,7 @@ def judge(parts: Mapping[str, Any], seeds: Sequence[int]) -> dict[str, Any]:
     lowest = [int(np.argmin(one)) for one in ranks]
     highest = [low + int(np.argmax(one[low:])) for one, low in zip(ranks, lowest, strict=True)]
     rho = [[row["rho"] or 0.0 for row in run] for run in runs]
+    likeness = " -> ".join(f"{np.mean([one[n] for one in rho]):.2f}" for n in range(len(rho[0])))
     skew, even, wide = (fall[name] for name in ("skewed, narrow", "even, narrow", "skewed, wide"))
     seen = {
         "collapse": all(f["collapse"] < 0.8 for f in found),
@@ -127,8 +129,8 @@ def judge(parts: Mapping[str, Any], seeds: Sequence[int]) -> dict[str, Any]:
     summary = (
         f"RankMe at steps {', '.join(str(row['step']) for row in runs[0])}: {path}; from the start to the lowest "
         f"{_range([f['collapse'] for f in found])}, then to the highest {_range([f['expansion'] for f in found])}, "
-        f"then to the end {_range([f['compression'] for f in found])}; Spearman's rho with an infinity-gram of the text "
-        f"read {' -> '.join(f'{np.mean([one[n] for one in rho]):.2f}' for n in range(len(rho[0])))}; toy, share of rank lost after its peak: "
+        f"then to the end {_range([f['compression'] for f in found])}; Spearman's rho with an infinity-gram of "
+        f"what was read {likeness}; toy, share of rank lost after its peak: "
         f"skewed and narrow {_range(skew)}, even {_range(even)}, wide {_range(wide)}; "
         f"seen: {'; '.join(k for k, v in seen.items() if v) or 'nothing'}; "
         f"not seen: {'; '.join(k for k, v in seen.items() if not v) or 'nothing'} ({len(seeds)} seeds)"
@@ -147,15 +149,16 @@ def draw(parts: Mapping[str, Any], path: Path) -> None:
     mpl.use("Agg")
     import matplotlib.pyplot as plt
 
-    figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.4), layout="constrained")
+    figure, (left, middle, right) = plt.subplots(1, 3, figsize=(13, 3.4), layout="constrained")
     twin = left.twinx()
     for n, run in enumerate(part for name, part in parts.items() if name.startswith("tiny")):
         steps = [max(1, row["step"]) for row in run]
         left.plot(steps, [row["rankme"] for row in run], "o-", color=f"C{n}", markersize=3)
         twin.plot(steps, [row["loss"] for row in run], ":", color=f"C{n}")
-        twin.plot(steps, [10 * (row["rho"] or 0) for row in run], "^--", color=f"C{n}", markersize=3, linewidth=0.7)
+        middle.plot(steps, [row["rho"] or 0 for row in run], "^-", color=f"C{n}", markersize=3)
     left.set(xscale="log", xlabel="step", ylabel="RankMe (line)", title="last layer, last token")
-    twin.set_ylabel("loss, nats (dotted); 10 x rho with what was read (dashed)")
+    twin.set_ylabel("loss, nats (dotted)")
+    middle.set(xscale="log", xlabel="step", ylabel="Spearman's rho", title="its chances and those of what it read")
     for n, name in enumerate(parts["toy 0"]):
         for key, part in parts.items():
             if key.startswith("toy"):

@@ -77,7 +77,8 @@ def coverage(layers: Mapping[str, Any], untrained: Mapping[str, Any], middle: st
         if layer == middle:
             axis.semilogx(ks, untrained["coverage"], "x:", color=NULL, label="untrained")
             axis.legend(frameon=False, loc="lower right")
-        axis.set(xlabel="k commonest tokens", ylabel="share of features", ylim=(0, 1.03), title=f"coverage, layer {layer}")
+        axis.set(xlabel="k commonest tokens", ylabel="share of features", ylim=(0, 1.03))
+        axis.set_title(f"coverage, layer {layer}")
     return figure
 
 
