@@ -18,6 +18,7 @@ from slowwave.weights.baselines import Replay
 from slowwave.weights.batch import Batch, examples, join
 from slowwave.weights.buffer import Buffer, Policy
 from slowwave.weights.data import folder_of, glyphs, rotated_images
+from slowwave.weights.ewc import EWC
 from slowwave.weights.learner import DivergedError
 from slowwave.weights.metrics import Cloze
 from slowwave.weights.snapshot import describe
@@ -148,8 +149,43 @@ def test_bad_words_are_answered_with_the_words_there_are() -> None:
         Learner(classifier(), optimiser="lion")
     with pytest.raises(InputError, match="at least 1"):
         Buffer(0)
+    with pytest.raises(InputError, match="batch is 0; give a number of at least 1"):
+        Learner(classifier(), batch=0)
+    with pytest.raises(InputError, match="lr is nan"):
+        Learner(classifier(), lr=float("nan"))
+    with pytest.raises(InputError, match="methods are a list"):
+        Learner(classifier(), "replay")
+    with pytest.raises(InputError, match="give a torch module"):
+        Learner(None)  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="variant of ewc is 'onlin'; there are separate, summed, online"):
+        Learner(classifier(), [EWC(variant="onlin")])  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="strength of ewc is -1"):
+        Learner(classifier(), [EWC(strength=-1)])
+    with pytest.raises(InputError, match="no scenario 'clas'; there are task, domain, class"):
+        split(DATA, 2, "clas")  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="at least one"):
+        permuted(DATA, 0)
+    with pytest.raises(InputError, match="a list is no stream"):
+        Learner(classifier()).learn([1, 2])  # type: ignore[arg-type]
     with pytest.raises(NotFoundError, match="SLOWWAVE_DATA"):
         folder_of("mnist_10k", "/nowhere")
+
+
+def test_examples_of_another_kind_are_taken_or_refused_with_what_to_do() -> None:
+    x, y = DATA.train.x[:8], DATA.train.y[:8]
+    lost = [Learner(classifier()).write(a, b) for a, b in ((x, y), (x.numpy(), y.int().numpy()), (x.double(), y))]
+    assert lost[0] == lost[1] == lost[2]
+    for a, b, said in (
+        (x[:, :4], y, "has 32 values, and this classifier takes 64"),
+        (x, y - 9, "labels count from 0"),
+        (x, y[:3], "8 inputs, 3 labels"),
+        ((x * 255).byte(), y, r"scaled to \[0, 1\]"),
+        (x, ["a"] * 8, "give numbers"),
+    ):
+        with pytest.raises(InputError, match=said):
+            Learner(classifier()).write(a, b)  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="takes 64"):
+        Learner(classifier()).read(x[:, :4])
 
 
 def test_every_policy_of_a_buffer_keeps_its_word() -> None:

@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args, get_origin, get_type_hints
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from slowwave.errors import InputError
 from slowwave.weights.batch import Batch
 
 if TYPE_CHECKING:
@@ -137,6 +138,20 @@ class Method:
                 target.load(value)
             else:
                 setattr(self, name, value)
+
+
+NOT_BELOW_ZERO = frozenset({"strength", "capacity", "many", "keep", "samples", "memories", "slots", "train", "rank"})
+
+
+def check_parameters(method: Method) -> None:
+    """Whether the words and numbers of a method are such as it knows; raises InputError."""
+    hints = get_type_hints(type(method).__init__)
+    for name, value in method.parameters().items():
+        choices = get_args(hints[name]) if get_origin(hints.get(name)) is Literal else ()
+        if choices and value not in choices:
+            raise InputError(f"{name} of {method.name} is {value!r}; there are {', '.join(map(str, choices))}")
+        if name in NOT_BELOW_ZERO and value < 0:
+            raise InputError(f"{name} of {method.name} is {value}; give 0 or more")
 
 
 def fills(method: Method, hook: str) -> bool:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from slowwave.errors import InputError
 from slowwave.weights import vectors
-from slowwave.weights.base import Method, fills
+from slowwave.weights.base import Method, check_parameters, fills
 from slowwave.weights.batch import Batch, join, widened
 from slowwave.weights.buffer import Buffer
 from slowwave.weights.linear import cross_entropy_step, hooked, plain_layers
@@ -84,8 +84,14 @@ class Learner:
     ) -> None:
         from slowwave.weights import resolve_method
 
+        if not isinstance(model, nn.Module):
+            raise InputError(f"the model is a {type(model).__name__}; give a torch module")
+        if isinstance(methods, (str, Method)):
+            raise InputError(f"methods are a list, as in [{methods!r}]; several go together")
         if optimiser not in ("sgd", "adam", "adamw"):
             raise InputError(f"no optimiser {optimiser!r}; there are sgd, adam and adamw")
+        _check_settings(lr=lr, batch=batch, epochs=epochs, clip=clip, momentum=momentum, weight_decay=weight_decay,
+                        sleep_every=sleep_every, day=day, evaluate_every=evaluate_every)  # fmt: skip
         self.model, self.objective = model, objective
         self.optimiser, self.lr, self.momentum, self.weight_decay = optimiser, lr, momentum, weight_decay
         self.clip, self.batch, self.epochs, self.reset = clip, batch, epochs, reset
@@ -107,6 +113,7 @@ class Learner:
         self._spent, self._cpu_spent = 0.0, 0.0
         self.methods = [resolve_method(method) for method in methods]
         for method in self.methods:
+            check_parameters(method)
             method.prepare(self)
         self._rig()
         self._begun = False
@@ -160,8 +167,11 @@ class Learner:
 
         x        (n, ...) float32, or (n, time) int64 token ids with -1 as padding
         y        (n,) int64 labels, or (n, time) int64 token ids with -100 where nothing is scored
-        raises   DivergedError
+        raises   DivergedError; InputError where they are of another kind
         """
+        x, y = self._readied(x, "x"), self._readied(y, "y")
+        if y.ndim == 1 and not y.is_floating_point() and len(y) and int(y.min()) < 0:
+            raise InputError(f"the lowest label is {int(y.min())}; labels count from 0")
         losses = []
         for start in range(0, len(x), self.batch):
             self.task = self.period
@@ -173,6 +183,16 @@ class Learner:
             if self.sleep_every and self.step % self.sleep_every == 0:
                 self.sleep()
         return float(np.mean(losses)) if losses else 0.0
+
+    def _readied(self, given: Any, name: str) -> Tensor:
+        """As a tensor that the model takes: arrays too, floats of the model's kind, whole numbers as int64."""
+        try:
+            out = given if isinstance(given, Tensor) else torch.as_tensor(given)
+        except (TypeError, ValueError, RuntimeError) as error:
+            raise InputError(f"{name} is a {type(given).__name__} that is no tensor; give numbers") from error
+        if out.dtype == torch.uint8 and name == "x":
+            raise InputError("x is uint8; give images as float32 scaled to [0, 1], token ids as int64")
+        return out.to(next(self.model.parameters()).dtype) if out.is_floating_point() else out.long()
 
     def _open(self) -> None:
         if not self._begun:
@@ -237,6 +257,8 @@ class Learner:
         """The layers, where the step is that of plain cross-entropy on a perceptron, and no method has a part in it."""
         if self._layers is None or type(objective) is not Classification or objective.masks:
             return None
+        if batch.x.numel() != len(batch) * self._layers[0].in_features:
+            return None  # the model says what is wrong
         if batch.y.ndim != 1 or batch.x.dtype != torch.float32 or hooked(self.model, self._layers):
             return None
         part = ("forward", "sample_weights", "loss_terms")
@@ -304,6 +326,7 @@ class Learner:
 
         task  which one it is, where that is known at test
         """
+        x = self._readied(x, "x")
         tasks = torch.full((len(x),), self.task if task is None else task, dtype=torch.int64)
         y = torch.zeros(len(x), dtype=torch.int64) if x.is_floating_point() else x
         batch = Batch(x, y, tasks)
@@ -371,6 +394,11 @@ class Learner:
         folder      where to keep snapshots; None keeps none
         save_every  steps between snapshots within a period; 0 saves at its end alone
         """
+        if not isinstance(stream, Stream):
+            raise InputError(
+                f"a {type(stream).__name__} is no stream; make one with slowwave.weights.stream, or give its examples "
+                "to write"
+            )
         if self.objective is None:
             self.objective = stream.objective()
         tests = [_Test(load) for load in stream.tests]
@@ -525,6 +553,13 @@ class Learner:
         self.record = Record(**state["record"])
         self.data = [tuple(ids) for ids in state["data"]]
         self.reports = list(state["reports"])
+
+
+def _check_settings(**given: float) -> None:
+    for name, value in given.items():
+        least = 1 if name in ("batch", "epochs", "day") else 0
+        if not least <= value < math.inf:
+            raise InputError(f"{name} is {value}; give {'a number of at least 1' if least else 'a number from 0 up'}")
 
 
 class _Test:

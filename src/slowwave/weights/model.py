@@ -73,6 +73,11 @@ class Classifier(nn.Module):
 
     def lower(self, x: Tensor) -> Tensor:
         """(n, ...) -> (n, width) after the first `cut` hidden layers."""
+        if x.numel() != len(x) * self.inputs:
+            raise InputError(
+                f"an example has {x.numel() // max(1, len(x))} values, and this classifier takes {self.inputs}; build "
+                f"it with inputs={x.numel() // max(1, len(x))}"
+            )
         return self._through(x.flatten(1), range(min(self.cut, len(self.layers))))
 
     def upper(self, x: Tensor) -> Tensor:

@@ -38,6 +38,7 @@ class PCAOGD(Method):
         "With `capacity` the directions of all periods are compressed together, so that room does not grow. The "
         "guarantee holds for plain SGD; momentum or Adam turn the step again."
     )
+    proof = "proofs/pca_ogd.py"
     keeps: ClassVar[tuple[str, ...]] = ("rows",)
     learns = "labels"
 

@@ -94,6 +94,7 @@ class RefreshLearning(DarkReplay):
         "The Fisher is taken over at most 200 examples, example by example in chunks; the ascent goes along the "
         "batch's gradient rescaled to each parameter's length, as in the authors' code."
     )
+    proof = "proofs/refresh.py"
     keeps: ClassVar[tuple[str, ...]] = ("buffer", "curvature")
 
     def __init__(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
@@ -77,6 +77,10 @@ class Stream:
 def _make(name: str, scenario: Scenario, parts: Sequence[tuple[str, Callable[[], Batch], Callable[[], Batch]]],
           classes: Sequence[Sequence[int]], total: int) -> Stream:  # fmt: skip
     """One test set an experience."""
+    if scenario not in get_args(Scenario):
+        raise InputError(f"no scenario {scenario!r}; there are {', '.join(get_args(Scenario))}")
+    if not parts:
+        raise InputError("a stream of no experience; ask for at least one")
     experiences = tuple(
         Experience(label, _marked(train, number), number, number, tuple(classes[number]))
         for number, (label, train, _) in enumerate(parts)
