@@ -366,8 +366,10 @@ def million(model: str, folder: Path, autoencoders: int) -> dict[str, Any]:
     subprocess.run([sys.executable, "-m", "slowwave", *words], check=True, stdout=subprocess.DEVNULL)
     found = json.loads((out / "verdict.json").read_text("utf-8"))
     values, layer = found["values"], found["values"]["layers"][str(MILLION["layers"])]
+    more = f" --autoencoders {autoencoders}" if autoencoders > 1 else ""
     return {
-        "command": " ".join(words).replace(model, Path(model).name).replace(str(folder), "DIR"),
+        "bench": f"python bench/probes.py --only million --model {Path(model).name}{more}", "date": found["date"],
+        "command": "slowwave " + " ".join(words).replace(model, Path(model).name).replace(str(folder), "DIR"),
         "tokens": values["classes"]["tokens"], "documents": values["classes"]["documents"],
         "peak_mb": found["peak_mb"], "cpu_seconds": found["cpu_seconds"],
         "disk_mb": round(sum(file.stat().st_size for file in out.rglob("*") if file.is_file()) / 1e6),
