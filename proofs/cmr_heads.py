@@ -165,13 +165,16 @@ def _mean(rows: Sequence[Mapping[str, Any]], key: str) -> float:
 
 
 def draw(parts: Mapping[str, Any], path: Path) -> None:
-    """Distance and gain over training; loss without each head against its distance."""
+    """Distance and gain over training; loss without each head against its distance; a real model's heads by layer."""
     import matplotlib as mpl
 
     mpl.use("Agg")
     import matplotlib.pyplot as plt
 
-    figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.4), layout="constrained")
+    real = [part for name, part in parts.items() if name.startswith("real")]
+    columns = 3 if real else 2
+    figure, axes = plt.subplots(1, columns, figsize=(4.5 * columns, 3.4), layout="constrained")
+    left, right = axes[:2]
     twin = left.twinx()
     for n, row in enumerate(part for name, part in parts.items() if name.startswith("tiny")):
         steps = [max(1, point["step"]) for point in row["path"]]
@@ -184,6 +187,11 @@ def draw(parts: Mapping[str, Any], path: Path) -> None:
     right.set(
         xlabel="distance from the recall model", ylabel="nats lost without it", title="each head taken away alone"
     )
+    if real:
+        layers = np.array([row["layers"] for row in real], float)
+        heads = real[0]["heads"] / layers.shape[1]
+        axes[2].bar(np.arange(layers.shape[1]), layers.mean(0) / heads, color="#2f6fb0")
+        axes[2].set(xlabel="layer of the real model", ylabel="share of its heads", title="heads near the recall model")
     figure.savefig(path, dpi=72)
 
 
