@@ -16,9 +16,9 @@ from typing import Any
 
 import torch
 
-from slowwave.bench.concluding import Parts, conclude, options, verdict_of
+from slowwave.bench.concluding import Parts, conclude, dots, options, verdict_of
 from slowwave.bench.recall_tasks import KEYS, VOCABULARY, mqar
-from slowwave.bench.recall_training import answered, spread, trained
+from slowwave.bench.recall_training import answered, compared, trained
 from slowwave.state.baselines import DeltaRule
 from slowwave.state.decoder import Decoder
 from slowwave.state.kernels.delta import delta_recurrent
@@ -100,20 +100,7 @@ def main() -> None:
     torch.set_num_threads(1)
     gap = exact()
     parts = Parts(__file__, given.quick, steps=steps)
-    each = {
-        name: [parts.get(f"{name} {seed}", partial(run, seed, name, steps)) for seed in range(seeds)]
-        for name in ARMS
-    }
-    arms = {
-        name: {
-            **{task: spread([one["accuracy"][task] for one in runs]) for task in ASKED},
-            "parameters": runs[0]["parameters"],
-            "state floats": runs[0]["state floats"],
-            "cpu seconds a run": round(sum(one["cpu_seconds"] for one in runs) / seeds, 1),
-            "loss": runs[0]["loss"],
-        }
-        for name, runs in each.items()
-    }
+    arms = compared(parts.each(ARMS, seeds, partial(run, steps=steps)))
     verdict, summary = judge(arms, gap, given.quick)
     conclude(
         parts, Titans, verdict, summary, seeds,
@@ -122,6 +109,7 @@ def main() -> None:
         **{"linear case, largest difference": gap},
         arms=arms,
     )  # fmt: skip
+    dots(parts, arms, tuple(ASKED), 1 / KEYS)
 
 
 if __name__ == "__main__":

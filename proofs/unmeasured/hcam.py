@@ -2,14 +2,15 @@
 
 Run: python proofs/hcam.py
 
-What-where-when: 8 events, each of 8 moves after its colour, with 8 steps of noise between them; at the end a colour
-and a number are named: which move was it? (8 moves, chance 0.125.) Models of nearly equal size read the same stream by
-one memory; the memory asks once, at the last step. Asked with 8 events, and with 16, which were never trained.
+What-where-when: 8 events, each of 8 moves after its colour, with 8 steps of noise between them; then a colour and a
+number are named: which move was it? (8 moves, chance 0.125; four questions a stream.) Models of nearly equal size write
+the stream into one memory, which only the questions read, and train for so many CPU seconds. Asked with 8 events, and
+with 16, which were never trained.
 """
 
 from __future__ import annotations
 
-import time
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -17,39 +18,38 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from slowwave.bench.concluding import Parts, conclude, options, verdict_of
-from slowwave.bench.recall_training import spread
+from slowwave.bench.concluding import Parts, conclude, dots, options, verdict_of
+from slowwave.bench.recall_training import compared, timed
 from slowwave.state.baselines import Recurrent
 from slowwave.state.hcam import HCAM
 from slowwave.state.window import WindowAttention
 
-MOVES, COLOURS, STEPS, NOISE = 8, 16, 8, 8
+MOVES, COLOURS, STEPS, NOISE, QUESTIONS = 8, 16, 8, 8, 4
 VOCABULARY = MOVES + COLOURS + STEPS + 4  # moves, colours, numbers, kinds of noise
 WIDTH = 48
 ARMS = ("hcam", "flat attention", "lstm")
 
 
-def drawn(batch: int, events: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """ids (batch, time, 2): what is seen, and where in the event; and the move that is asked for, (batch,).
+def drawn(batch: int, events: int, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
+    """ids (batch, time, 2) of the stream: what is seen, and beside what; questions (batch, QUESTIONS, 2), each a number
+    and a colour; and the moves that are asked for, (batch, QUESTIONS).
 
-    An event is a chunk of 16 steps: 8 moves, each shown with the event's colour, then 8 steps of noise. The last step
-    shows the asked colour and number.
+    An event is a chunk of 16 steps: 8 moves, each shown with the event's colour, then 8 steps of noise.
     """
     moves = torch.randint(MOVES, (batch, events, STEPS), generator=generator)
     colours = torch.rand(batch, COLOURS, generator=generator).argsort(1)[:, :events] + MOVES
     noise = torch.randint(4, (batch, events, NOISE), generator=generator) + MOVES + COLOURS + STEPS
     seen = torch.cat([moves, noise], 2).flatten(1)
     beside = torch.cat([colours[..., None].expand(-1, -1, STEPS), noise], 2).flatten(1)
-    which = torch.randint(events, (batch,), generator=generator)
-    when = torch.randint(STEPS, (batch,), generator=generator)
-    rows = torch.arange(batch)
-    asked = torch.stack([when + MOVES + COLOURS, colours[rows, which]], 1)
-    ids = torch.cat([torch.stack([seen, beside], 2), asked[:, None]], 1)
-    return ids, moves[rows, which, when]
+    which = torch.randint(events, (batch, QUESTIONS), generator=generator)
+    when = torch.randint(STEPS, (batch, QUESTIONS), generator=generator)
+    rows = torch.arange(batch)[:, None]
+    asked = torch.stack([when + MOVES + COLOURS, colours[rows, which]], 2)
+    return torch.stack([seen, beside], 2), asked, moves[rows, which, when]
 
 
 class Reader(nn.Module):
-    """Embeds what is seen, lets one memory read the stream, and answers at the last step."""
+    """Embeds what is seen, writes the stream into one memory, and answers from what questions read there."""
 
     def __init__(self, arm: str) -> None:
         super().__init__()
@@ -59,43 +59,40 @@ class Reader(nn.Module):
         if arm == "lstm":
             self.memory = Recurrent(WIDTH, 48)
         elif arm == "flat attention":
-            self.memory = WindowAttention(WIDTH, 4, 512)
+            self.memory = WindowAttention(WIDTH, 4, 16 * (STEPS + NOISE))
         else:
             self.memory = HCAM(WIDTH, chunk=STEPS + NOISE, k=2, heads=4, capacity=16, store="through", unfinished=False)
         self.out = nn.Sequential(nn.LayerNorm(WIDTH), nn.Linear(WIDTH, 128), nn.ReLU(), nn.Linear(128, MOVES))
 
-    def forward(self, ids: Tensor) -> Tensor:
-        """(batch, moves)."""
-        x = self.seen(ids[..., 0]) + self.beside(ids[..., 1])
-        if self.arm.startswith("hcam"):  # only the last step asks, so the others need only be written
-            state = self.memory.init_state(len(x))
-            chunks = x[:, :-1].unflatten(1, (-1, STEPS + NOISE))
+    def forward(self, ids: Tensor, asked: Tensor) -> Tensor:
+        """(batch, questions, moves)."""
+        x, queries = (self.seen(part[..., 0]) + self.beside(part[..., 1]) for part in (ids, asked))
+        state = self.memory.init_state(len(x))
+        if self.arm == "hcam":  # every chunk is full, and is kept as it is: no step of the stream asks
+            chunks = x.unflatten(1, (-1, STEPS + NOISE))
             ring = F.pad(chunks, (0, 0, 0, 0, 0, self.memory.capacity - chunks.shape[1]))
-            position = torch.full((len(x),), x.shape[1] - 1)
-            return self.out(x[:, -1] + self.memory.read(x[:, -1:], type(state)(ring, state.open, position))[:, 0])
-        return self.out(x[:, -1] + self.memory(x).y[:, -1])
+            state = replace(state, chunks=ring, position=state.position + ids.shape[1])
+        else:
+            state = self.memory.write(x, state)
+        return self.out(queries + self.memory.read(queries, state))
 
 
 def run(seed: int, arm: str, seconds: float, steps: int) -> dict[str, Any]:
     """One model trained for so many CPU seconds (or steps) on 8 events, asked with 8 and 16."""
     torch.manual_seed(seed)
-    model, generator = Reader(arm), torch.Generator().manual_seed(100 + seed)
-    optimiser = torch.optim.AdamW(model.parameters(), lr=2e-3)
-    begin, done = time.process_time(), 0
-    while done < steps and time.process_time() - begin < seconds:
-        ids, wanted = drawn(64, 8, generator)
-        loss = F.cross_entropy(model(ids), wanted)
-        optimiser.zero_grad()
-        loss.backward()
-        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimiser.step()
-        done += 1
+    model = Reader(arm)
+
+    def loss_of(generator: torch.Generator) -> Tensor:
+        ids, asked, wanted = drawn(64, 8, generator)
+        return F.cross_entropy(model(ids, asked).flatten(0, 1), wanted.flatten())
+
+    found = timed(model, loss_of, seed, seconds, steps, lr=2e-3)
     right = {}
     for events in (8, 16):
         with torch.no_grad():
-            ids, wanted = drawn(1000, events, torch.Generator().manual_seed(9_000 + seed))
-            right[f"{events} events"] = float((model(ids).argmax(-1) == wanted).double().mean())
-    return {"accuracy": right, "steps": done, "parameters": sum(p.numel() for p in model.parameters())}
+            ids, asked, wanted = drawn(500, events, torch.Generator().manual_seed(9_000 + seed))
+            right[f"{events} events"] = float((model(ids, asked).argmax(-1) == wanted).double().mean())
+    return {"accuracy": right, "parameters": sum(p.numel() for p in model.parameters()), **found}
 
 
 def judge(arms: dict[str, Any], quick: bool) -> tuple[str, str]:
@@ -114,22 +111,11 @@ def judge(arms: dict[str, Any], quick: bool) -> tuple[str, str]:
 
 
 def main() -> None:
-    given = options(__doc__, seeds=(3, ""), seconds=(20.0, "of CPU, for the training of one model"))
+    given = options(__doc__, seeds=(3, ""), seconds=(30.0, "of CPU, for the training of one model"))
     seeds, steps = (1, 2) if given.quick else (given.seeds, 10**6)
     torch.set_num_threads(1)
     parts = Parts(__file__, given.quick, seconds=given.seconds)
-    each = {
-        name: [parts.get(f"{name} {seed}", partial(run, seed, name, given.seconds, steps)) for seed in range(seeds)]
-        for name in ARMS
-    }
-    arms = {
-        name: {
-            **{task: spread([one["accuracy"][task] for one in runs]) for task in runs[0]["accuracy"]},
-            "parameters": runs[0]["parameters"],
-            "steps": [one["steps"] for one in runs],
-        }
-        for name, runs in each.items()
-    }
+    arms = compared(parts.each(ARMS, seeds, partial(run, seconds=given.seconds, steps=steps)))
     verdict, summary = judge(arms, given.quick)
     conclude(
         parts, HCAM, verdict, summary, seeds,
@@ -137,6 +123,7 @@ def main() -> None:
         chance=1 / MOVES,
         arms=arms,
     )  # fmt: skip
+    dots(parts, arms, ("8 events", "16 events"), 1 / MOVES)
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from slowwave.bench.concluding import Parts, conclude, options, verdict_of
+from slowwave.bench.concluding import Parts, conclude, dots, options, verdict_of
 from slowwave.bench.planted import found, invented, text_of
 from slowwave.bench.recall_training import spread
 from slowwave.models.causal import fake_causal, load_causal
@@ -180,6 +180,7 @@ def main() -> None:
         model=Path(given.model).name, chance=1 / FACTS, arms=arms, slots={"pool": POOL, "fetched": FETCH},
         **{"the retriever's loss, at first and at last": [one["loss"] for one in each]},
     )  # fmt: skip
+    dots(parts, {arm: {"answered": row["right"]} for arm, row in arms.items()}, ("answered",), 1 / FACTS)
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ from typing import Any
 
 import torch
 
-from slowwave.bench.concluding import Parts, conclude, options, verdict_of
+from slowwave.bench.concluding import Parts, conclude, dots, options, verdict_of
 from slowwave.bench.planted import after, found, invented, plain_cache, text_of
 from slowwave.bench.recall_training import spread
 from slowwave.models.causal import fake_causal, load_causal
@@ -133,6 +133,7 @@ def main() -> None:
         model=Path(given.model).name, chance=round(1 / FACTS, 4), survival=exact, arms=arms,
         slots=SLOTS, update=UPDATE,
     )  # fmt: skip
+    dots(parts, arms, tuple(arms[ARMS[0]]), 1 / FACTS)
 
 
 if __name__ == "__main__":

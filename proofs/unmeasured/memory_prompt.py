@@ -10,6 +10,8 @@ last two are trained on 2 to 4 segments, and all asked at 2, 4 and 8.
 
 from __future__ import annotations
 
+import math
+import sys
 from functools import partial
 from typing import Any
 
@@ -17,8 +19,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from slowwave.bench.concluding import Parts, conclude, options, verdict_of
-from slowwave.bench.recall_training import spread
+from slowwave.bench.concluding import Parts, conclude, dots, options, verdict_of
+from slowwave.bench.recall_training import spread, timed
 from slowwave.state.frozen import Frozen
 from slowwave.state.memory_prompt import MemoryPrompt
 
@@ -43,6 +45,23 @@ def drawn(batch: int, segments: int, generator: torch.Generator) -> tuple[list[T
     return out, answer
 
 
+def questions(batch: int, segments: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Segments in one context and six questions after them, each told once it was guessed: ids (batch, time), and the
+    answers (batch, 6), which are to be guessed at every third place from the last on."""
+    told, _ = drawn(batch, segments, generator)
+    ids = torch.cat(told, 1)[:, :-2]
+    places = torch.arange(segments * FACTS)
+    facts = ids[:, (places * 2) + places.div(FACTS, rounding_mode="floor")]
+    where = ids[:, (places * 2) + places.div(FACTS, rounding_mode="floor") + 1]
+    words, answers = [ids], []
+    for _ in range(6):
+        asked = facts.gather(1, torch.randint(len(places), (batch, 1), generator=generator))
+        newest = where.gather(1, ((facts == asked) * (places + 1)).argmax(1, keepdim=True))
+        words += [torch.full((batch, 1), ASK), asked, newest]
+        answers.append(newest - PEOPLE)
+    return torch.cat(words, 1)[:, :-1], torch.cat(answers, 1)
+
+
 def base(seed: int, steps: int) -> Frozen:
     """A model that answers from facts of one to three segments in its context, frozen."""
     from transformers import LlamaConfig, LlamaForCausalLM
@@ -52,17 +71,18 @@ def base(seed: int, steps: int) -> Frozen:
         LlamaConfig(
             vocab_size=VOCABULARY, hidden_size=WIDTH, intermediate_size=2 * WIDTH, num_hidden_layers=3,
             num_attention_heads=4, num_key_value_heads=4, max_position_embeddings=256,
+            initializer_range=WIDTH**-0.5,  # with 0.02, meant for wide models, it never learns to look anything up
         )
     )  # fmt: skip
-    generator = torch.Generator().manual_seed(50 + seed)
-    optimiser = torch.optim.AdamW(model.parameters(), lr=2e-3)
-    for step in range(steps):
-        segments, answer = drawn(64, 1 + step % 3, generator)
-        logits = model(torch.cat(segments, 1)).logits[:, -1]
-        loss = F.cross_entropy(logits[:, PEOPLE : PEOPLE + PLACES], answer)
-        optimiser.zero_grad()
-        loss.backward()
-        optimiser.step()
+
+    def loss_of(generator: torch.Generator) -> Tensor:
+        many = int(torch.randint(1, 4, (1,), generator=generator))
+        ids, answers = questions(64, many, generator)
+        logits = model(ids).logits[:, -16::3, PEOPLE : PEOPLE + PLACES]
+        return F.cross_entropy(logits.flatten(0, 1), answers.flatten())
+
+    told = timed(model, loss_of, seed, math.inf, steps, lr=3e-3)
+    print(f"  the model's loss in tenths: {told['loss']}", file=sys.stderr, flush=True)
     return Frozen(model)
 
 
@@ -88,18 +108,19 @@ def run(seed: int, base_steps: int, steps: int) -> dict[str, Any]:
     before = {name: p.clone() for name, p in frozen.model.named_parameters()}
     memory = MemoryPrompt(WIDTH, prompts=5, inner=96, units=96, scale=frozen.embedding_scale).around(frozen)
     static = nn.Parameter(torch.randn(1, 5, WIDTH) * frozen.embedding_scale)
+    losses: dict[str, list[float]] = {}
     parts = {"static prompt": static, "memory prompt": memory}
     for arm, part in parts.items():
-        generator = torch.Generator().manual_seed(100 + seed)
-        own = [part] if arm == "static prompt" else list(memory.parameters())
-        optimiser = torch.optim.AdamW(own, lr=3e-3, weight_decay=0.01)
-        for step in range(steps):
-            segments, answer = drawn(64, 2 + step % 3, generator)
-            loss = F.cross_entropy(logits_of(arm, frozen, part, segments), answer)
-            optimiser.zero_grad()
-            loss.backward()
-            nn.utils.clip_grad_norm_(own, 1.0)
-            optimiser.step()
+        holder = nn.ParameterList([part]) if arm == "static prompt" else memory
+
+        def loss_of(generator: torch.Generator, arm: str = arm, part: Any = part) -> Tensor:
+            many = int(torch.randint(2, 5, (1,), generator=generator))
+            segments, answer = drawn(64, many, generator)
+            return F.cross_entropy(logits_of(arm, frozen, part, segments), answer)
+
+        found = timed(holder, loss_of, seed, math.inf, steps, lr=3e-3)
+        losses[arm] = found["loss"]
+        print(f"  {arm}: {found['loss']}", file=sys.stderr, flush=True)
     right: dict[str, dict[str, float]] = {}
     for arm in ARMS:
         right[arm] = {}
@@ -109,7 +130,12 @@ def run(seed: int, base_steps: int, steps: int) -> dict[str, Any]:
                 found = logits_of(arm, frozen, parts.get(arm), segments).argmax(-1)
             right[arm][f"{count} segments"] = float((found == answer).double().mean())
     same = all(torch.equal(p, before[name]) for name, p in frozen.model.named_parameters())
-    return {"accuracy": right, "unchanged": same, "parameters": sum(p.numel() for p in memory.parameters())}
+    return {
+        "accuracy": right,
+        "loss": losses,
+        "unchanged": same,
+        "parameters": sum(p.numel() for p in memory.parameters()),
+    }
 
 
 def judge(arms: dict[str, Any], unchanged: bool, quick: bool) -> tuple[str, str]:
@@ -131,7 +157,7 @@ def judge(arms: dict[str, Any], unchanged: bool, quick: bool) -> tuple[str, str]
 
 
 def main() -> None:
-    given = options(__doc__, seeds=(3, ""), base_steps=(600, ""), steps=(300, ""))
+    given = options(__doc__, seeds=(3, ""), base_steps=(900, ""), steps=(600, ""))
     seeds, base_steps, steps = (1, 2, 2) if given.quick else (given.seeds, given.base_steps, given.steps)
     torch.set_num_threads(1)
     parts = Parts(__file__, given.quick, base_steps=base_steps, steps=steps)
@@ -146,8 +172,9 @@ def main() -> None:
         steps={"base": base_steps, "memory": steps},
         chance=1 / PLACES,
         arms=arms,
-        **{"parameters of the memory": runs[0]["parameters"]},
+        **{"parameters of the memory": runs[0]["parameters"], "loss": [one["loss"] for one in runs]},
     )  # fmt: skip
+    dots(parts, arms, tuple(arms[ARMS[0]]), 1 / PLACES)
 
 
 if __name__ == "__main__":

@@ -15,9 +15,9 @@ from typing import Any
 
 import torch
 
-from slowwave.bench.concluding import Parts, conclude, options, verdict_of
+from slowwave.bench.concluding import Parts, conclude, dots, options, verdict_of
 from slowwave.bench.recall_tasks import KEYS, VOCABULARY, mqar
-from slowwave.bench.recall_training import answered, spread, trained
+from slowwave.bench.recall_training import answered, compared, trained
 from slowwave.state.baselines import DeltaRule
 from slowwave.state.decoder import Decoder
 from slowwave.state.mom import MoM
@@ -60,24 +60,11 @@ def judge(arms: dict[str, Any], quick: bool) -> tuple[str, str]:
 
 
 def main() -> None:
-    given = options(__doc__, seeds=(5, ""), steps=(350, ""))
+    given = options(__doc__, seeds=(3, ""), steps=(1000, ""))
     seeds, steps = (1, 2) if given.quick else (given.seeds, given.steps)
     torch.set_num_threads(1)
     parts = Parts(__file__, given.quick, steps=steps)
-    each = {
-        name: [parts.get(f"{name} {seed}", partial(run, seed, name, steps)) for seed in range(seeds)]
-        for name in ARMS
-    }
-    arms = {
-        name: {
-            **{task: spread([one["accuracy"][task] for one in runs]) for task in ASKED},
-            "parameters": runs[0]["parameters"],
-            "state floats": runs[0]["state floats"],
-            "cpu seconds a run": round(sum(one["cpu_seconds"] for one in runs) / seeds, 1),
-            "loss": runs[0]["loss"],
-        }
-        for name, runs in each.items()
-    }
+    arms = compared(parts.each(ARMS, seeds, partial(run, steps=steps)))
     verdict, summary = judge(arms, given.quick)
     conclude(
         parts, MoM, verdict, summary, seeds,
@@ -85,6 +72,7 @@ def main() -> None:
         chance=round(1 / KEYS, 4),
         arms=arms,
     )  # fmt: skip
+    dots(parts, arms, tuple(ASKED), 1 / KEYS)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,6 @@ equal parameters.
 
 from __future__ import annotations
 
-import time
 from functools import partial
 from typing import Any
 
@@ -17,13 +16,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from slowwave.bench.concluding import Parts, conclude, options, verdict_of
-from slowwave.bench.recall_training import spread
+from slowwave.bench.concluding import Parts, conclude, dots, options, verdict_of
+from slowwave.bench.recall_training import compared, timed
 from slowwave.state.baselines import Recurrent
 from slowwave.state.rmc import RMC
 
 COUNT, DIMS = 3, 2
 INPUT = DIMS + 3 * COUNT  # a vector, its label, n, m
+ASKED = "n-th farthest"
 ARMS = ("rmc, 4 slots", "rmc, one slot", "lstm")
 
 
@@ -66,29 +66,25 @@ class Reader(nn.Module):
 def run(seed: int, arm: str, seconds: float, steps: int) -> dict[str, Any]:
     """One model trained for so many CPU seconds, or steps."""
     torch.manual_seed(seed)
-    model, generator = Reader(arm), torch.Generator().manual_seed(100 + seed)
-    optimiser = torch.optim.Adam(model.parameters(), lr=1e-3)
-    begin, done = time.process_time(), 0
-    while done < steps and time.process_time() - begin < seconds:
+    model = Reader(arm)
+
+    def loss_of(generator: torch.Generator) -> Tensor:
         x, wanted = drawn(512, generator)
-        loss = F.cross_entropy(model(x), wanted)
-        optimiser.zero_grad()
-        loss.backward()
-        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimiser.step()
-        done += 1
+        return F.cross_entropy(model(x), wanted)
+
+    found = timed(model, loss_of, seed, seconds, steps, lr=1e-3)
     with torch.no_grad():
         x, wanted = drawn(4000, torch.Generator().manual_seed(9_000 + seed))
         right = float((model(x).argmax(-1) == wanted).double().mean())
-    return {"accuracy": right, "steps": done, "parameters": sum(p.numel() for p in model.parameters())}
+    return {"accuracy": {ASKED: right}, "parameters": sum(p.numel() for p in model.parameters()), **found}
 
 
 def judge(arms: dict[str, Any], quick: bool) -> tuple[str, str]:
     """The verdict, chosen beforehand: several slots above one slot above an LSTM, in every seed."""
-    many, one, lstm = (arms[name]["accuracy"] for name in ARMS)
+    many, one, lstm = (arms[name][ASKED] for name in ARMS)
     holds = many["low"] > one["high"] and one["low"] > lstm["high"]
     told = ", ".join(
-        f"{name} {row['accuracy']['mean']:.3f} [{row['accuracy']['low']:.3f}, {row['accuracy']['high']:.3f}]"
+        f"{name} {row[ASKED]['mean']:.3f} [{row[ASKED]['low']:.3f}, {row[ASKED]['high']:.3f}]"
         for name, row in arms.items()
     )
     stuck = not holds and max(many["high"], lstm["high"]) < 0.7  # two thirds are had from labels alone
@@ -101,18 +97,7 @@ def main() -> None:
     seeds, steps = (1, 2) if given.quick else (given.seeds, 10**6)
     torch.set_num_threads(1)
     parts = Parts(__file__, given.quick, seconds=given.seconds)
-    each = {
-        name: [parts.get(f"{name} {seed}", partial(run, seed, name, given.seconds, steps)) for seed in range(seeds)]
-        for name in ARMS
-    }
-    arms = {
-        name: {
-            "accuracy": spread([one["accuracy"] for one in runs]),
-            "parameters": runs[0]["parameters"],
-            "steps": [one["steps"] for one in runs],
-        }
-        for name, runs in each.items()
-    }
+    arms = compared(parts.each(ARMS, seeds, partial(run, seconds=given.seconds, steps=steps)))
     verdict, summary = judge(arms, given.quick)
     conclude(
         parts, RMC, verdict, summary, seeds,
@@ -120,6 +105,7 @@ def main() -> None:
         chance=round(1 / COUNT, 4),
         arms=arms,
     )  # fmt: skip
+    dots(parts, arms, (ASKED,), 1 / COUNT)
 
 
 if __name__ == "__main__":

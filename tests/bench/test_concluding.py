@@ -10,10 +10,11 @@ from typing import Any
 
 import pytest
 
-pytest.importorskip("torch", reason="a result names its version")
+torch = pytest.importorskip("torch", reason="a result names its version")
 
-from slowwave.bench.concluding import UNTOLD, Parts, conclude, options, verdict_of
-from slowwave.bench.planted import FIRST, SECOND, VALUES, invented
+from slowwave.bench.concluding import UNTOLD, Parts, conclude, dots, options, verdict_of  # noqa: E402
+from slowwave.bench.planted import FIRST, SECOND, VALUES, invented  # noqa: E402
+from slowwave.bench.recall_training import compared, timed  # noqa: E402
 
 
 class Shown:
@@ -46,6 +47,32 @@ def test_a_part_is_measured_once_and_the_result_is_whole(tmp_path: Path, monkeyp
     assert {"date", "versions", "machine", "cpu_seconds", "claim"} <= set(found)
     assert not list((tmp_path / "results").glob("*.part"))
     assert capsys.readouterr().out == "holds: well\n"
+
+
+def test_every_arm_runs_under_every_seed_and_is_drawn(tmp_path: Path) -> None:
+    parts = Parts(str(tmp_path / "shown.py"), False)
+    each = parts.each(
+        ("a", "b"), 2, lambda seed, arm: {"accuracy": {"told": seed / 2}, "size": 3, "arm": arm + str(seed)}
+    )
+    arms = compared(each)
+    assert arms["a"]["told"] == {"mean": 0.25, "low": 0.0, "high": 0.5, "each": [0.0, 0.5]}
+    assert (arms["b"]["size"], arms["b"]["arm"]) == (3, ["b0", "b1"])
+    conclude(parts, Shown, "holds", "well", 2, arms=arms)
+    dots(parts, arms, ("told",), 0.5)
+    assert (tmp_path / "results" / "shown.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_training_ends_at_its_steps_or_its_seconds() -> None:
+    model = torch.nn.Linear(1, 1)
+
+    def loss_of(generator: torch.Generator) -> torch.Tensor:
+        x = torch.randn(8, 1, generator=generator)
+        return (model(x) - 2 * x).pow(2).mean()
+
+    found = timed(model, loss_of, 0, 60.0, 40, lr=0.05)
+    assert (found["steps"], len(found["loss"])) == (40, 10)
+    assert found["loss"][-1] < found["loss"][0]
+    assert timed(model, loss_of, 0, 0.0, 40, lr=0.05)["steps"] == 0
 
 
 def test_a_quick_run_keeps_nothing(tmp_path: Path, capsys: Any) -> None:

@@ -6,8 +6,9 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +62,10 @@ class Parts:
         self.cpu_seconds += part["cpu_seconds"]
         return part["found"]
 
+    def each(self, arms: Iterable[str], seeds: int, run: Callable[[int, str], Any]) -> dict[str, list[Any]]:
+        """What `run(seed, arm)` measured, for every arm its runs in the order of the seeds."""
+        return {arm: [self.get(f"{arm} {seed}", partial(run, seed, arm)) for seed in range(seeds)] for arm in arms}
+
     def finish(self) -> None:
         """The result is written: let go of the parts."""
         self._kept.finish()
@@ -94,6 +99,38 @@ def conclude(parts: Parts, system: Any, verdict: str, summary: str, seeds: int, 
     parts.result.parent.mkdir(exist_ok=True)
     parts.result.write_text(as_json(json.loads(json.dumps(result))), encoding="utf-8")
     parts.finish()
+
+
+def dots(parts: Parts, arms: Mapping[str, Any], tasks: Sequence[str], chance: float) -> None:
+    """The figure beside a result: the share of right answers of every arm, one panel a task, each seed a dot; nothing
+    after a quick run.
+
+    arms    arm -> task -> a spread
+    chance  what guessing gives, a dotted line
+    """
+    if parts.quick:
+        return
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    height = 0.9 + 0.3 * len(arms)
+    drawn, panels = pyplot.subplots(
+        1, len(tasks), figsize=(3 + 2.2 * len(tasks), height), sharey=True, squeeze=False, layout="constrained"
+    )
+    for axis, task in zip(panels[0], tasks, strict=True):
+        for place, row in enumerate(reversed(list(arms.values()))):
+            axis.barh(place, row[task]["mean"], 0.6, color="#2f6fb0", alpha=0.35)
+            axis.plot(row[task]["each"], [place] * len(row[task]["each"]), "o", color="#2f6fb0", markersize=4)
+        axis.axvline(chance, color="black", linewidth=0.8, linestyle=":")
+        axis.set(xlim=(0, 1.03))
+        axis.set_title(task, fontsize=9)
+        axis.spines[["top", "right"]].set_visible(False)
+        axis.tick_params(labelsize=8)
+    panels[0][0].set_yticks(range(len(arms)), list(arms)[::-1])
+    drawn.savefig(parts.result.with_suffix(".png"), dpi=80, metadata={"Software": None})
+    pyplot.close(drawn)
 
 
 def _named(words: list[str]) -> list[str]:

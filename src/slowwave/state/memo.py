@@ -80,7 +80,7 @@ class MEMO(StateModule[MemoState]):
         "towards a geometric prior), not by REINFORCE, which collapses unless the hops are fixed first; `halting` is "
         "off by default for the same reason. Facts carry no position. Of more facts than `capacity` the oldest go."
     )
-    proof = None
+    proof = "proofs/memo.py"
     skips = {  # noqa: RUF012
         "an_empty_memory_leaves_the_base_model_as_it_is": "it is a memory of facts and wraps no model",
         "gradients_by_hand_are_right": "it derives no gradient by hand",

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from slowwave.state.base import Aux, StateModule
 from slowwave.state.kernels.attention import rotate, window_attention
-from slowwave.state.packing import take, there
+from slowwave.state.packing import Packing, take, there
 from slowwave.state.parts import split
 from slowwave.state.values import State
 
@@ -49,23 +49,50 @@ class WindowAttention(StateModule[WindowState]):
         return WindowState(held, held.clone(), self._zeros(batch, dtype=torch.int64))
 
     def _chunk(self, x: Tensor, state: WindowState, lengths: Tensor) -> tuple[Tensor, WindowState, Aux]:
-        time = x.shape[1]
         q, k, v = (split(part, self.heads) for part in self.qkv(x).chunk(3, -1))
-        positions = state.position[:, None] + torch.arange(time, device=x.device)
+        positions = state.position[:, None] + torch.arange(x.shape[1], device=x.device)
         turned = rotate(k.transpose(1, 2), positions).transpose(1, 2)
         out = self._attend(q, rotate(q.transpose(1, 2), positions), turned, v, state)
-        last = lengths[:, None] + torch.arange(self.window, device=x.device)  # places in [past ‖ new]
-        new = WindowState(
-            take(torch.cat([state.keys, turned], 1), last),
-            take(torch.cat([state.values, v], 1), last),
-            state.position + lengths,
-        )
-        return self.out(out.flatten(2)), new, {}
+        return self.out(out.flatten(2)), self._moved(turned, v, state, lengths), {}
 
     def _step(self, x: Tensor, state: WindowState) -> tuple[Tensor, WindowState, Aux]:
         one = torch.ones(len(x), dtype=torch.int64, device=x.device)
         y, new, aux = self._chunk(x[:, None], state, one)
         return y[:, 0], new, aux
+
+    def write(self, x: Tensor, state: WindowState, mask: Tensor | None = None) -> WindowState:
+        """The state after these tokens, none of which looks at another."""
+        self._fits(x, state, mask, "chunk")
+        packing = Packing.of(torch.ones(x.shape[:2], dtype=torch.bool, device=x.device) if mask is None else mask)
+        x = packing.pack(x)
+        k, v = (split(part, self.heads) for part in self.qkv(x)[..., self.width :].chunk(2, -1))
+        positions = state.position[:, None] + torch.arange(x.shape[1], device=x.device)
+        turned = rotate(k.transpose(1, 2), positions).transpose(1, 2)
+        return state.where(packing.lengths > 0, self._moved(turned, v, state, packing.lengths))
+
+    def read(self, query: Tensor, state: WindowState) -> Tensor:
+        """What each query (batch, time, width) sees as the next token; none of them joins, and none sees another."""
+        self._fits(query, state, None, "chunk")
+        q, k, v = (split(part, self.heads).transpose(1, 2) for part in self.qkv(query).chunk(3, -1))
+        positions = state.position[:, None].expand(-1, query.shape[1])
+        turned_q, turned_k = rotate(q, positions), rotate(k, positions)
+        past_k, past_v = (part[:, 1:].permute(0, 2, 3, 1) for part in (state.keys, state.values))
+        held = there(state.position.clamp(max=self.window), self.window).flip(1)[:, None, None, 1:]
+        before = (turned_q @ past_k).masked_fill(~held, -torch.inf)
+        _, own_k, own_v = (split(part, self.heads).transpose(0, 1) for part in self.qkv(self.learned).chunk(3, -1))
+        always = q @ own_k.transpose(-1, -2)
+        itself = (turned_q * turned_k).sum(-1, keepdim=True)
+        weights = (torch.cat([always, before, itself], -1) * q.shape[-1] ** -0.5).softmax(-1)
+        a, b, c = weights.split([self.persistent, self.window - 1, 1], -1)
+        out = a @ own_v + b @ past_v.transpose(-1, -2) + c * v
+        found: Tensor = self.out(out.transpose(1, 2).flatten(2))
+        return found
+
+    def _moved(self, k: Tensor, v: Tensor, state: WindowState, lengths: Tensor) -> WindowState:
+        """The window after these keys, turned, and values."""
+        last = lengths[:, None] + torch.arange(self.window, device=k.device)  # places in [past ‖ new]
+        keys, values = take(torch.cat([state.keys, k], 1), last), take(torch.cat([state.values, v], 1), last)
+        return WindowState(keys, values, state.position + lengths)
 
     def _attend(self, q: Tensor, turned_q: Tensor, k: Tensor, v: Tensor, state: WindowState) -> Tensor:
         """q (batch, time, heads, dim), turned_q (batch, heads, time, dim), k turned -> (batch, time, heads, dim).

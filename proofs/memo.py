@@ -10,7 +10,6 @@ four hops over facts whose items were summed.
 
 from __future__ import annotations
 
-import time
 from functools import partial
 from typing import Any
 
@@ -18,8 +17,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from slowwave.bench.concluding import Parts, conclude, options, verdict_of
-from slowwave.bench.recall_training import spread
+from slowwave.bench.concluding import Parts, conclude, dots, options, verdict_of
+from slowwave.bench.recall_training import compared, timed
 from slowwave.state.memo import MEMO
 
 SYMBOLS, TRIPLETS, ITEM = 32, 4, 32
@@ -73,17 +72,13 @@ class Reader(nn.Module):
 def run(seed: int, arm: str, seconds: float, steps: int) -> dict[str, Any]:
     """One model trained for so many CPU seconds, or steps."""
     torch.manual_seed(seed)
-    model, generator = Reader(arm), torch.Generator().manual_seed(100 + seed)
-    optimiser = torch.optim.AdamW(model.parameters(), lr=2e-3)
-    begin, done = time.process_time(), 0
-    while done < steps and time.process_time() - begin < seconds:
+    model = Reader(arm)
+
+    def loss_of(generator: torch.Generator) -> Tensor:
         facts, questions, wanted, _ = drawn(64, generator)
-        loss = F.cross_entropy(model(facts, questions).flatten(0, 1), wanted.flatten())
-        optimiser.zero_grad()
-        loss.backward()
-        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimiser.step()
-        done += 1
+        return F.cross_entropy(model(facts, questions).flatten(0, 1), wanted.flatten())
+
+    found = timed(model, loss_of, seed, seconds, steps, lr=2e-3)
     with torch.no_grad():
         facts, questions, wanted, inferred = drawn(500, torch.Generator().manual_seed(9_000 + seed))
         logits = model(facts, questions)
@@ -91,9 +86,8 @@ def run(seed: int, arm: str, seconds: float, steps: int) -> dict[str, Any]:
         right = questions[..., 1:].gather(2, offered.argmax(-1, keepdim=True)).squeeze(-1) == wanted
     return {
         "accuracy": {DIRECT: float(right[~inferred].double().mean()), INFERRED: float(right[inferred].double().mean())},
-        "steps": done,
         "parameters": sum(p.numel() for p in model.parameters()),
-        "loss": round(loss.item(), 4),
+        **found,
     }
 
 
@@ -112,23 +106,11 @@ def judge(arms: dict[str, Any], quick: bool) -> tuple[str, str]:
 
 
 def main() -> None:
-    given = options(__doc__, seeds=(3, ""), seconds=(15.0, "of CPU, for the training of one model"))
+    given = options(__doc__, seeds=(3, ""), seconds=(40.0, "of CPU, for the training of one model"))
     seeds, steps = (1, 2) if given.quick else (given.seeds, 10**6)
     torch.set_num_threads(1)
     parts = Parts(__file__, given.quick, seconds=given.seconds)
-    each = {
-        name: [parts.get(f"{name} {seed}", partial(run, seed, name, given.seconds, steps)) for seed in range(seeds)]
-        for name in ARMS
-    }
-    arms = {
-        name: {
-            **{kind: spread([one["accuracy"][kind] for one in runs]) for kind in (DIRECT, INFERRED)},
-            "parameters": runs[0]["parameters"],
-            "steps": [one["steps"] for one in runs],
-            "loss at the end": [one["loss"] for one in runs],
-        }
-        for name, runs in each.items()
-    }
+    arms = compared(parts.each(ARMS, seeds, partial(run, seconds=given.seconds, steps=steps)))
     verdict, summary = judge(arms, given.quick)
     conclude(
         parts, MEMO, verdict, summary, seeds,
@@ -136,6 +118,7 @@ def main() -> None:
         chance=0.5,
         arms=arms,
     )  # fmt: skip
+    dots(parts, arms, (DIRECT, INFERRED), 0.5)
 
 
 if __name__ == "__main__":
