@@ -21,7 +21,7 @@ SCRIPT = Path(__file__).with_name("peers") / "avalanche_peer.py"
 WIDTHS = [64, 128, 128, 10]
 LONG = ("naive", "replay", "ewc")  # whose cost is followed along many tasks
 STRENGTHS = (10.0, 30.0, 100.0)
-LR, BATCH, EPOCHS = 0.1, 32, 16
+LR, BATCH, EPOCHS = 0.1, 32, 8
 
 
 class AvalancheError(SlowwaveError):
