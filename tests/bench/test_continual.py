@@ -8,8 +8,9 @@ import sys
 import pytest
 
 from slowwave.bench.continual import Continual
-from slowwave.bench.continual_peer import flatness
+from slowwave.bench.continual_peer import ended, flatness
 from slowwave.errors import InputError, SlowwaveError
+from slowwave.weights.learner import DivergedError
 
 ANSWERS = """
 import json, sys
@@ -63,3 +64,11 @@ def test_bad_options_are_told(tmp_path) -> None:
 def test_a_cost_is_flat_where_late_tasks_take_what_early_ones_took() -> None:
     assert flatness([9.0] + [1.0] * 99)["late / early"] == 1.0
     assert flatness([float(n) for n in range(1, 101)])["late / early"] > 10
+
+
+def test_a_stiffness_that_diverges_counts_as_nothing_learned() -> None:
+    def diverged() -> dict[str, list[list[float]]]:
+        raise DivergedError("the loss is inf")
+
+    assert ended(diverged) == 0
+    assert ended(lambda: {"matrix": [[0.0, 0.1], [0.5, 0.7]]}) == pytest.approx(0.6)
