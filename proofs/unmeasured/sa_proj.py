@@ -2,10 +2,10 @@
 
 Run: python proofs/sa_proj.py
 
-A decoder from scratch (3 layers, width 64) knows 40 invented people. It is then taught two narrow skills in turn: to
+A decoder from scratch (3 layers, width 64) knows 24 invented people. It is then taught two narrow skills in turn: to
 count how often a word stands there (answered by a number word), and to end a made-up code (the tag of a word comes
 back after "end"). Each arm stops a skill at the first look (every 10 steps) at which nine of ten held-out examples
-are right, or after 400 steps. After each skill: perplexity of statements about the known people, how many of the
+are right, or after 300 steps. After each skill: perplexity of statements about the known people, how many of the
 questions about them are still answered, and how likely a number word is as the next token of those statements, on the
 mean (the counting bias). Arms: all parameters, attention, gate and up, down, low rank, half of the change kept (WiSE-
 FT), replay, joint.
@@ -68,7 +68,7 @@ def bias(model: Any, given: World, rows: torch.Tensor) -> float:
 
 def one(seed: int, quick: bool) -> dict[str, Any]:
     """All arms on one decoder."""
-    many, steps, most = (4, 4, 10) if quick else (40, 700, 400)
+    many, steps, most = (4, 4, 10) if quick else (24, 450, 300)
     given = world(seed, known=many, new=2)
     old = join([given.told(given.known), given.asked(given.known)])
     model = taught(len(given.words), old, seed, steps)
