@@ -5,9 +5,10 @@ Run: python proofs/sparse_memory_finetuning.py
 A decoder from scratch (3 layers, width 64) with a memory layer of 1,024 slots, of which a token reads 8, learns about
 24 invented people. Then it is taught about 8 new ones, in two wordings, and asked about the old ones and the new
 ones. Each arm stops at the first look (every 10 steps) at which it answers nine of ten of the new questions, or after
-500 steps (300 and a lower rate, on seed 0, left all sparse arms short of that). Arms: all parameters; low-rank adapters; the whole memory; t slots a step, by tf-idf (8, 32 and 128), by
-how often they are used alone, and drawn at random; all parameters with replay of 60; joint. Forgetting is the share
-of what was right of the old before that is not after, as the paper tells it.
+500 steps (300 and a lower rate, on seed 0, left all sparse arms short of that). Arms: all parameters; low-rank
+adapters; the whole memory; t slots a step, by tf-idf (8, 32 and 128), by how often they are used alone, and drawn at
+random; all parameters with replay of 60; joint. Forgetting is the share of what was right of the old before that is
+not after, as the paper tells it.
 """
 
 from __future__ import annotations
