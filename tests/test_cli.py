@@ -413,6 +413,16 @@ def test_reproduce_runs_a_proof_and_gives_what_it_measured(run, proof):
     assert found["measured"] == {"verdict": "holds", "summary": "so and so", "date": "2024-05-01T02:03"}
 
 
+def test_reproduce_hands_a_model_on_by_its_whole_path(run, proof, tmp_path, monkeypatch):
+    (proof / "fast_weights.py").write_text("import sys\nprint('holds:', *sys.argv[1:])\n", "utf-8")
+    (tmp_path / "small.gguf").write_bytes(b"")
+    monkeypatch.chdir(tmp_path)
+    whole = str((tmp_path / "small.gguf").resolve())
+    for given, handed in (("small.gguf", whole), ("owner/name", "owner/name")):
+        found = json.loads(run("reproduce", "fast-weights", "--quick", "--model", given, "--json")[1])
+        assert found["said"] == f"holds: --quick --model {handed}"
+
+
 def test_reproduce_sets_it_beside_what_is_committed(run, proof, monkeypatch):
     git = ["git", "-c", "user.name=a", "-c", "user.email=a@b"]
     assert run("reproduce", "fast-weights")[0] == 0

@@ -76,6 +76,8 @@ def fill_reproduce(parser: Parser) -> None:
     """The proof's name."""
     parser.add_argument("name", nargs="?", metavar="NAME", default=None, help="a proof; left out, they are listed")
     parser.add_argument("--quick", action="store_true", help="run its code paths alone, at a small size; write nothing")
+    told = "the model that a proof around a pretrained one takes: a .gguf file, a folder or a name"
+    parser.add_argument("--model", metavar="MODEL", default=None, help=told)
     as_json(parser)
 
 
@@ -90,7 +92,7 @@ def reproduce(args: Args) -> Done:
     name = args.name.replace("-", "_")
     if name not in names:
         raise NotFoundError(f"no proof {args.name!r:.60} in {folder}; there are {', '.join(names) or 'none yet'}")
-    proof = Proof(folder, name, quick=bool(getattr(args, "quick", False)))
+    proof = Proof(folder, name, quick=bool(getattr(args, "quick", False)), model=getattr(args, "model", None))
     proof.run()
     return Done(proof.to_dict(), proof.show, code=0 if proof.reproduced else 1)
 

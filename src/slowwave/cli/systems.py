@@ -34,11 +34,15 @@ def system_rows() -> list[dict[str, Any]]:
 
 @dataclass
 class Proof:
-    """One proof of a checkout: run it, and hold what it measured beside what is committed."""
+    """One proof of a checkout: run it, and hold what it measured beside what is committed.
+
+    model  handed to the proof, a file by its whole path, since it runs elsewhere
+    """
 
     folder: Path
     name: str
     quick: bool = False
+    model: str | None = None
     committed: dict[str, Any] | None = field(default=None, init=False)
     measured: dict[str, Any] | None = field(default=None, init=False)
     said: str = field(default="", init=False)
@@ -49,6 +53,9 @@ class Proof:
         """Run it in a process of its own; its progress goes to standard error."""
         self.committed = self._committed() or self._result()
         command = [sys.executable, str(self.folder / f"{self.name}.py"), *(["--quick"] if self.quick else [])]
+        if self.model is not None:
+            file = Path(self.model).expanduser()
+            command += ["--model", str(file.resolve()) if file.exists() else self.model]
         print(f"slowwave: running proofs/{self.name}.py, which may take minutes", file=sys.stderr, flush=True)
         start = time.monotonic()
         done = subprocess.run(command, cwd=self.folder.parent, stdout=subprocess.PIPE, text=True, check=False)
