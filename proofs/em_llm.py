@@ -94,6 +94,7 @@ def read(reader: EMLLM, ids: list[int], keep: Path | None) -> tuple[Any, dict[st
         "bytes a token": round(state.bytes / len(ids)),
         "attended at most": reader.attended(),
         "tokens a CPU second": round(len(ids) / spent, 1),
+        "cpu_seconds, reading": round(spent, 1),  # all of it, also what was read before a run was stopped
         "the last 2,048 beside the first": round(pace[-1] / pace[0], 3),
         "peak RSS, MB": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
     }

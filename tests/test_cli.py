@@ -418,8 +418,8 @@ def test_reproduce_hands_a_model_on_by_its_whole_path(run, proof, tmp_path, monk
     (tmp_path / "small.gguf").write_bytes(b"")
     monkeypatch.chdir(tmp_path)
     whole = str((tmp_path / "small.gguf").resolve())
-    for given, handed in (("small.gguf", whole), ("owner/name", "owner/name")):
-        found = json.loads(run("reproduce", "fast-weights", "--quick", "--model", given, "--json")[1])
+    for model, handed in (("small.gguf", whole), ("owner/name", "owner/name")):
+        found = json.loads(run("reproduce", "fast-weights", "--quick", "--model", model, "--json")[1])
         assert found["said"] == f"holds: --quick --model {handed}"
 
 
