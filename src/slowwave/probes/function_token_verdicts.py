@@ -33,7 +33,7 @@ def _breadth(trained: Values, twin: Values) -> Verdict:
         "Function tokens bring back more of what the context holds than content tokens, beyond their frequency",
         word, "D50 function / content", trained["d50_ratio"], low, high, twin["d50_ratio"], twin["d50_low"],
         twin["d50_high"], seeds=len(trained["seeds"]), n=len(trained["d50_content"]),
-        note="control: the same network untrained",
+        note="control: the same network untrained" if low is not None else "too few tokens occur in 50 documents",
     )  # fmt: skip
 
 

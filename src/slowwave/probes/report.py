@@ -25,6 +25,7 @@ table { border-collapse: collapse; } td, th { border-bottom: 1px solid var(--lin
        text-align: left; vertical-align: top; } img { max-width: 100%; background: #fff; }
 .wide { overflow-x: auto; }
 figure { margin: 2rem 0; } figcaption, .soft { color: var(--soft); } .word { font-weight: 600; white-space: nowrap; }
+@media (max-width: 40rem) { .word { white-space: normal; } td, th { padding: .3rem; } }
 """
 
 
@@ -111,6 +112,8 @@ def _page(finding: Finding, probe: type[Probe], pictures: dict[str, bytes]) -> s
     model = html.escape(str(about.get("model", "")))
     if about.get("quantisation"):
         model += f" (weights of {html.escape(about['quantisation'])}: every number is the quantised model's)"
+    if len(both := finding.values.get("models", [])) == 2:
+        model += f" and {html.escape(str(both[1]))}"
     return (
         f"<!doctype html><html lang=en><meta charset=utf-8><meta name=viewport content='width=device-width'>"
         f"<title>{html.escape(finding.name)}</title><style>{STYLE}</style><h1>{html.escape(finding.name)}</h1>"
