@@ -78,7 +78,7 @@ class Memory3(Reader[ReferenceState]):
         "before, not those read. A stream's own past becomes references too. No vector quantisation. The positions of "
         "the context begin behind those that all references share."
     )
-    proof = None
+    proof = "proofs/memory_3.py"
     alone = True
     skips = MappingProxyType({"gradients_by_hand_are_right": "it derives no gradient and trains nothing"})
     SMALL = MappingProxyType(

@@ -5,9 +5,8 @@ Run: python proofs/memory_3.py --model smollm2-135m.gguf
 Five passages of a novel, of 128 tokens each with two planted sentences such as "The secret of the copper lighthouse is
 honey.", become references. Then each sentence is asked for by its first words; the answer is right when the value is
 the likeliest of the ten (chance 0.1). Arms: no memory; the passages in the context; all tokens of the references, in
-all layers; 8 of 128 by the attention that they draw, in all layers, and in the first half, as in the paper; 8 by lot;
-and, to tell what five side by side cost, the reference that holds the answer alone. The paper trains its model with
-memory for most of its tokens; this one has never seen any.
+all layers; 8 of 128 by the attention that they draw, in all layers, and in the first half, as in the paper; 8 by lot.
+The paper trains its model with memory for most of its tokens; this one has never seen any.
 """
 
 from __future__ import annotations
@@ -35,8 +34,7 @@ FORMS: dict[str, dict[str, Any]] = {
     "8 of 128, first half": {"keep": 8, "memory_layers": 0.5},
     "8 by lot, all layers": {"keep": 8, "memory_layers": 1.0, "choice_of": "random"},
 }
-ALONE = {"its own reference alone, all tokens": "all tokens", "its own alone, 8 of 128": "8 of 128, all layers"}
-ARMS = ("no memory", "text in context", *FORMS, *ALONE)
+ARMS = ("no memory", "text in context", *FORMS)
 
 
 def drawn(encode: Any, text: str, seed: int) -> tuple[list[list[int]], list[tuple[list[int], int]]]:
@@ -74,12 +72,6 @@ def run(base: Attending, encode: Any, text: str, seed: int) -> dict[str, dict[st
             out[arm] = [
                 found(reader.logits(torch.tensor([prompt]), state)[0, -1], value, values) for prompt, value in asked
             ]
-            for name in (name for name, other in ALONE.items() if other == arm):
-                own = [reader.chosen(state, torch.tensor([[n // EACH]])) for n in range(len(asked))]
-                out[name] = [
-                    found(reader.logits(torch.tensor([prompt]), one)[0, -1], value, values)
-                    for (prompt, value), one in zip(asked, own, strict=True)
-                ]
     return {
         arm: {key: sum(row[key] for row in rows) / len(rows) for key in ("right", "said")} for arm, rows in out.items()
     }
@@ -119,7 +111,9 @@ def main() -> None:
         encode = lambda words: list(tokenizer.encode(words, add_special_tokens=False))  # noqa: E731
         each.append(parts.get(f"{seed}", partial(run, base, encode, text, seed)))
         print(f"  draw {seed + 1} of {seeds}", file=sys.stderr, flush=True)
-    arms = {arm: {key: spread([one[arm][key] for one in each]) for key in ("right", "said")} for arm in ARMS}
+    arms = {
+        arm: {key: spread([one[arm][key] for one in each]) for key in ("right", "said")} for arm in ARMS
+    }
     verdict, summary = judge(arms, given.quick)
     shape = (2, base.layers, base.kv_heads, 9, base.dim)
     conclude(
