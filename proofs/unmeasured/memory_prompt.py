@@ -157,7 +157,7 @@ def judge(arms: dict[str, Any], unchanged: bool, quick: bool) -> tuple[str, str]
 
 
 def main() -> None:
-    given = options(__doc__, seeds=(3, ""), base_steps=(900, ""), steps=(600, ""))
+    given = options(__doc__, seeds=(3, ""), base_steps=(700, ""), steps=(450, ""))
     seeds, base_steps, steps = (1, 2, 2) if given.quick else (given.seeds, given.base_steps, given.steps)
     torch.set_num_threads(1)
     parts = Parts(__file__, given.quick, base_steps=base_steps, steps=steps)

@@ -8,7 +8,7 @@ torch = pytest.importorskip("torch", reason="needs the extra state")
 
 from slowwave.checks.states import STATE_CHECKS, check_state_system  # noqa: E402
 from slowwave.state import SYSTEMS  # noqa: E402
-from slowwave.state.baselines import DeltaRule, Recurrent  # noqa: E402
+from slowwave.state.baselines import DeltaRule, LinearAttention, Recurrent  # noqa: E402
 from slowwave.state.titans import NeuralMemory, Titans  # noqa: E402
 from slowwave.state.window import WindowAttention  # noqa: E402
 
@@ -38,5 +38,6 @@ def test_layers_hold_it() -> None:
     check_state_system(NeuralMemory.small, skip=NO_PAPER)
     check_state_system(WindowAttention.small, skip={**NO_PAPER, **NO_GRADIENT})
     check_state_system(DeltaRule.small, skip=NO_PAPER)
+    check_state_system(LinearAttention.small, skip={**NO_PAPER, **NO_GRADIENT})
     check_state_system(Recurrent.small, skip={**NO_PAPER, **NO_GRADIENT})
     check_state_system(lambda: Recurrent(8, 6, "gru"), skip={**NO_PAPER, **NO_GRADIENT})

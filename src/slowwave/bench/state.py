@@ -94,7 +94,7 @@ class StateRecall(Benchmark):
 
     def makers(self) -> Mapping[str, Callable[[], Any]]:
         """A memory a row. Recurrent ones hold about as many numbers; windows and attention hold what they must."""
-        from slowwave.state.baselines import DeltaRule, Recurrent
+        from slowwave.state.baselines import DeltaRule, LinearAttention, Recurrent
         from slowwave.state.hcam import HCAM
         from slowwave.state.mom import MoM
         from slowwave.state.rmc import RMC
@@ -110,6 +110,7 @@ class StateRecall(Benchmark):
             "rmc": lambda: RMC(w, slots=8, heads=2, dim=12),
             "hcam": lambda: HCAM(w, chunk=8, heads=2, capacity=8, store="through"),
             "delta rule": lambda: DeltaRule(w, heads=2, dim=18),
+            "linear attention": lambda: LinearAttention(w, heads=2, dim=18),
             "lstm": lambda: Recurrent(w, 64),
             "window of 16": lambda: WindowAttention(w, 2, 16),
             "attention": lambda: WindowAttention(w, 2, 512),

@@ -1,4 +1,4 @@
-"""What every memory has to beat, under the same interface: a delta rule, a GRU, an LSTM; attention is in window.py."""
+"""What every memory has to beat, under the same interface: delta rule, linear attention, GRU, LSTM."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from slowwave.state.base import Aux, StateModule
+from slowwave.state.kernels.matrix import linear_attention
 from slowwave.state.mom import MoM
-from slowwave.state.packing import take
+from slowwave.state.packing import take, there
+from slowwave.state.parts import RMSNorm, split
 from slowwave.state.values import State
 
 
@@ -26,6 +28,57 @@ class DeltaRule(MoM):
         self, width: int, heads: int = 1, dim: int = 0, gated: bool = False, taps: int = 4, chunk: int = 32
     ) -> None:
         super().__init__(width, 1, 1, heads, dim, False, gated, taps, 0.0, False, chunk)
+
+
+@dataclass(frozen=True)
+class MatrixState(State):
+    """matrix (batch, heads, dim, dim), the sum of all pairs, and norm (batch, heads, dim), that of all keys."""
+
+    matrix: Tensor
+    norm: Tensor
+
+
+class LinearAttention(StateModule[MatrixState]):
+    """A matrix that every pair is added to and nothing leaves: attention without a softmax, of constant size.
+
+    width  of a token
+    heads  matrices side by side
+    dim    of a key and of a value
+    chunk  tokens done at once
+    """
+
+    name = "linear-attention"
+    SMALL = {"width": 8, "heads": 2, "dim": 4, "chunk": 4}  # noqa: RUF012
+
+    def __init__(self, width: int, heads: int = 1, dim: int = 0, chunk: int = 32) -> None:
+        super().__init__()
+        self.width = self.out_width = width
+        self.heads, self.dim, self.chunk = heads, dim or width // heads, chunk
+        inner = heads * self.dim
+        self.qkv = nn.Linear(width, 3 * inner, bias=False)
+        self.norm = RMSNorm(self.dim)
+        self.out = nn.Linear(inner, width, bias=False)
+
+    def init_state(self, batch: int, generator: torch.Generator | None = None) -> MatrixState:
+        return MatrixState(
+            self._zeros(batch, self.heads, self.dim, self.dim), self._zeros(batch, self.heads, self.dim)
+        )
+
+    def _chunk(self, x: Tensor, state: MatrixState, lengths: Tensor) -> tuple[Tensor, MatrixState, Aux]:
+        q, k, v = (split(part, self.heads).transpose(1, 2) for part in self.qkv(x).chunk(3, -1))
+        here = there(lengths, x.shape[1])[:, None]
+        matrix, norm, ys = state.matrix, state.norm, []
+        for start in range(0, x.shape[1], self.chunk):
+            now = slice(start, start + self.chunk)
+            y, matrix, norm = linear_attention(q[:, :, now], k[:, :, now], v[:, :, now], matrix, norm, here[..., now])
+            ys.append(y)
+        y = self.norm(torch.cat(ys, 2)).transpose(1, 2).flatten(2)
+        return self.out(y), MatrixState(matrix, norm), {}
+
+    def _step(self, x: Tensor, state: MatrixState) -> tuple[Tensor, MatrixState, Aux]:
+        one = torch.ones(len(x), dtype=torch.int64, device=x.device)
+        y, new, aux = self._chunk(x[:, None], state, one)
+        return y[:, 0], new, aux
 
 
 @dataclass(frozen=True)

@@ -59,7 +59,7 @@ class HCAM(StateModule[HcamState]):
         "be read (`unfinished`, on by default), where the paper's is invisible until it is full. Chunks that are not "
         "visible yet are cut out before the softmax, not scored -1e6."
     )
-    proof = None
+    proof = "proofs/hcam.py"
     skips = {  # noqa: RUF012
         "an_empty_memory_leaves_the_base_model_as_it_is": "it is a layer and wraps no model",
         "gradients_by_hand_are_right": "it derives no gradient by hand",

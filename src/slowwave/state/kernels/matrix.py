@@ -38,13 +38,18 @@ def matrix_read(q: Tensor, matrix: Tensor, norm: Tensor) -> Tensor:
     return asked @ matrix / weight
 
 
-def linear_attention(q: Tensor, k: Tensor, v: Tensor, matrix: Tensor, norm: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Causal: each token reads what stood before and what came up to itself. Returns outputs, matrix, norm."""
+def linear_attention(
+    q: Tensor, k: Tensor, v: Tensor, matrix: Tensor, norm: Tensor, there: Tensor | None = None
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Causal: each token reads what stood before and what came up to itself. Returns outputs, matrix, norm.
+
+    there  (..., time) bool, false for pairs, behind all others, that are not written
+    """
     asked, keys = features(q), features(k)
     within = (asked @ keys.transpose(-1, -2)).tril()
     weight = within.sum(-1, keepdim=True) + asked @ norm[..., None]
     out = (within @ v + asked @ matrix) / weight.clamp_min(torch.finfo(asked.dtype).tiny)
-    matrix, norm = matrix_write(k, v, matrix, norm)
+    matrix, norm = matrix_write(k, v, matrix, norm, there=there)
     return out, matrix, norm
 
 
