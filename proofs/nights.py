@@ -11,8 +11,9 @@ B. A small decoder, trained from scratch on 40 other invented people, with sever
    is what it knows of 20 of them; the other 20 are what may be rehearsed.
 
 Held means: of the value and wrong values of its kind the value is the likeliest and the one most tied to the name, and
-the sentence as a whole is found likelier than most with a wrong value. Rates and epochs were chosen on eight facts
-about two other people, and so was that rule; it was then left as it is. Every night is kept, so that a run that was
+the sentence as a whole is found likelier than most with a wrong value. That rule was chosen on eight facts about two
+other people and then left as it is; rates, epochs and strength of part A on other people too (seeds 100 and 101, nights
+of seeds 0 and 1), those of part B on seed 100. Every night is kept, so that a run that was
 broken off goes on (--work).
 """
 
@@ -56,6 +57,7 @@ VALUES = {
     "favourite drink": "tea coffee milk wine beer juice water rum cider cocoa lemonade soda",
 }
 NIGHTS, PEOPLE = 5, 2
+UNSEEN = 2  # the first seed of part A on which nothing was chosen
 ARMS: dict[str, dict[str, Any]] = {
     "full": {"method": "full", "replay": 0.0},
     "lora": {"method": "lora", "replay": 0.0},
@@ -134,7 +136,7 @@ def summary_of(rows: list[dict[str, Any]]) -> list[dict[str, float]]:
 TUNED: dict[str, dict[str, Any]] = {
     "full": {"lr": 5e-5, "epochs": 4},
     "lora": {"lr": 8e-4, "epochs": 4},
-    "lora with rehearsal": {"lr": 1e-3, "epochs": 6, "strength": 10.0},
+    "lora with rehearsal": {"lr": 1.5e-3, "epochs": 5, "strength": 10.0},
     "factorize-centralize": {"lr": 8e-4, "epochs": 4},
     "sparse memory": {"lr": 1e5, "epochs": 8, "train": 512},
 }
@@ -347,7 +349,7 @@ def main() -> None:
     parser.add_argument("--model", help="a pretrained model, for part A")
     parser.add_argument("--seeds", type=int, default=5, help="of part B")
     parser.add_argument("--model-seeds", type=int, default=3, help="of part A")
-    parser.add_argument("--first", type=int, default=0, help="the first seed, to share seeds out")
+    parser.add_argument("--first", type=int, default=0, help="of part B: the first seed, to share seeds out")
     parser.add_argument("--kept", action="store_true", help="the arms and seeds that are done; write what there is")
     parser.add_argument("--arms", default=",".join(ARMS), help="some of the arms")
     parser.add_argument("--part", choices=("both", "model", "small"), default="both")
@@ -362,7 +364,7 @@ def main() -> None:
     found: dict[str, Any] = {}
     try:
         if args.model and not args.quick and args.part != "small":
-            many = list(range(args.first, args.model_seeds))
+            many = list(range(UNSEEN, UNSEEN + args.model_seeds))
             if not args.kept:
                 pretrained(args.model, work, arms, many, args.nights)
             found["model"] = whole_arms(work, args.model, arms, many)
