@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from slowwave.bench.proving import opened, options, prove, seeds_of
+from slowwave.bench.proving import opened, options, prove, real_seeds_of, seeds_of
 from slowwave.probes.base import Workspace
 from slowwave.probes.cmr_heads import CmrHeads, ablated, chosen_heads, near
 from slowwave.probes.decoder import Decoder, DecoderConfig
@@ -202,8 +202,7 @@ def main() -> None:
     args = parser.parse_args()
     steps = 30 if args.quick else CHECKPOINTS[-1]
     makers: dict[str, Any] = {f"tiny {seed}": partial(tiny, seed, steps) for seed in seeds_of(args)}
-    if args.model:
-        makers |= {f"real {seed}": partial(pretrained, args.model, seed, args.text) for seed in seeds_of(args)}
+    makers |= {f"real {seed}": partial(pretrained, args.model, seed, args.text) for seed in real_seeds_of(args)}
     settings = {"steps": steps, "code": 1}
     prove(__file__, "cmr-heads", CLAIM, args, makers, judge, draw, settings, items=ITEMS)
 

@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 
 from slowwave.bench.datasets import data_root, fingerprints
-from slowwave.bench.proving import opened, options, prove, seeds_of
+from slowwave.bench.proving import opened, options, prove, real_seeds_of, seeds_of
 from slowwave.cloze.grids import ties_of, value_grids
 from slowwave.cloze.invented import ATTRIBUTES
 from slowwave.cloze.statements import Statement
@@ -262,7 +262,7 @@ def main() -> None:
     makers: dict[str, Any] = {f"tiny {seed}": partial(tiny, seed, many, steps) for seed in seeds_of(args)}
     beside: dict[str, Any] = {"changed": CHANGED}
     if args.model:
-        makers |= {f"real {seed}": partial(real, args.model, args.facts, seed) for seed in seeds_of(args)}
+        makers |= {f"real {seed}": partial(real, args.model, args.facts, seed) for seed in real_seeds_of(args)}
         makers["blank"] = partial(real, args.model, args.facts // 2, 0, blank=True)
         files = [data_root() / "pararel/pararel.jsonl.gz", data_root() / "lre_relations/relations.jsonl.gz"]
         beside["data"] = fingerprints(files, data_root())

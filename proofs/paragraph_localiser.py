@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from slowwave.bench.proving import opened, options, prove, seeds_of
+from slowwave.bench.proving import opened, options, prove, real_seeds_of, seeds_of
 from slowwave.probes.base import Workspace
 from slowwave.probes.decoder import Decoder, DecoderConfig
 from slowwave.probes.generators import WordTokenizer, ZipfGrammar
@@ -189,8 +189,7 @@ def main() -> None:
     args = options(CLAIM).parse_args()
     steps, many = (15, 8) if args.quick else (500, 32)
     makers: dict[str, Any] = {str(seed): partial(measured, seed, steps, many) for seed in seeds_of(args)}
-    if args.model:
-        makers |= {f"real {seed}": partial(pretrained, args.model, seed) for seed in seeds_of(args)}
+    makers |= {f"real {seed}": partial(pretrained, args.model, seed) for seed in real_seeds_of(args)}
     settings = {"steps": steps, "repeated": many, "times": 20, "length": LENGTH, "code": 1}
     prove(__file__, "paragraph-localiser", CLAIM, args, makers, judge, draw, settings)
 

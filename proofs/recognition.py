@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from slowwave.bench.proving import opened, options, prove, seeds_of
+from slowwave.bench.proving import opened, options, prove, real_seeds_of, seeds_of
 from slowwave.probes.decoder import Decoder, DecoderConfig
 from slowwave.probes.fictions import sentences
 from slowwave.probes.generators import WordTokenizer
@@ -139,8 +139,7 @@ def main() -> None:
     args = options(CLAIM).parse_args()
     steps, many, updates = (10, 6, 2) if args.quick else (300, 24, 40)
     makers: dict[str, Any] = {f"tiny {seed}": partial(tiny, seed, steps, many, updates) for seed in seeds_of(args)}
-    if args.model:
-        makers |= {f"real {seed}": partial(real, args.model, seed, *REAL) for seed in seeds_of(args)}
+    makers |= {f"real {seed}": partial(real, args.model, seed, *REAL) for seed in real_seeds_of(args)}
     settings = {"steps": steps, "sentences": many, "updates": updates, "real": list(REAL), "code": 1}
     prove(__file__, "recognition", CLAIM, args, makers, judge, draw, settings)
 

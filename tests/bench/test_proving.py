@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from slowwave.bench.proving import options, prove, seeds_of
+from slowwave.bench.proving import options, prove, real_seeds_of, seeds_of
 
 
 def test_parts_are_kept_until_the_result_is_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -32,12 +32,19 @@ def test_parts_are_kept_until_the_result_is_written(tmp_path: Path, capsys: pyte
     measured.clear()
     run("--only", "tiny 1")
     assert not result.exists()
-    run("--seeds", "3", "--model", "somewhere/model.gguf")
+    run("--seeds", "3", "--model", "somewhere/model.gguf", "--real", "2")
     assert measured == ["tiny 1", "tiny 0", "tiny 2"]  # what was measured alone is not measured again
     found = json.loads(result.read_text("utf-8"))
     assert found["parts"] == {"tiny 0": 0, "tiny 1": 1, "tiny 2": 2}
     assert found["seeds"] == [0, 1, 2]
     assert found["more"] == "told"
     assert found["parameters"] == {"code": 1, "model": "model.gguf"}
-    assert found["command"] == "python proofs/some_proof.py --model model.gguf"
+    assert found["command"] == "python proofs/some_proof.py --model model.gguf --real 2"
     assert [file.name for file in sorted((tmp_path / "results").iterdir())] == ["some_proof.json", "some_proof.png"]
+
+
+def test_the_real_model_has_seeds_of_its_own() -> None:
+    parser = options("a claim")
+    assert real_seeds_of(parser.parse_args([])) == []
+    assert real_seeds_of(parser.parse_args(["--model", "m.gguf"])) == [0, 1, 2]
+    assert real_seeds_of(parser.parse_args(["--model", "m.gguf", "--real", "2"])) == [0, 1]

@@ -36,12 +36,18 @@ def options(claim: str, model: bool = True) -> argparse.ArgumentParser:
     parser.add_argument("--only", default="", help="measure this part, such as 'tiny 0', keep it for later, and stop")
     if model:
         parser.add_argument("--model", default="", help="a real model's file; without one that part is left out")
+        parser.add_argument("--real", type=int, help="seeds of that part, where it is slow; else as many as --seeds")
     return parser
 
 
 def seeds_of(args: argparse.Namespace) -> list[int]:
     """The seeds of a run; one alone where it is quick."""
     return list(range(1 if args.quick else args.seeds))
+
+
+def real_seeds_of(args: argparse.Namespace) -> list[int]:
+    """The seeds of the part on a real model; none without one."""
+    return seeds_of(args)[: args.real] if args.model else []
 
 
 @cache
@@ -80,6 +86,7 @@ def prove(
     if args.only:
         return
     seeds, model = seeds_of(args), Path(getattr(args, "model", "")).name
+    fewer = f" --real {args.real}" if model and args.real is not None else ""
     verdict = judge(parts, seeds)
     print(f"{verdict['verdict']}: {verdict['summary']}")
     if args.quick:
