@@ -92,7 +92,7 @@ def prove(
     if args.quick:
         return
     told = {"parts": parts, "seeds": seeds, "parameters": {**settings, "model": model}, **beside}
-    command = f"python proofs/{file.name}" + (f" --model {model}" if model else "")
+    command = f"python proofs/{file.name}" + (f" --model {model}" if model else "") + fewer
     write(proof, name, claim, verdict, told, lambda path: draw(parts, path), command)
     kept.finish()
 
