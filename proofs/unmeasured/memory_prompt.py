@@ -140,7 +140,10 @@ def run(seed: int, base_steps: int, steps: int) -> dict[str, Any]:
 
 def judge(arms: dict[str, Any], unchanged: bool, quick: bool) -> tuple[str, str]:
     """The verdict, chosen beforehand: weights bit-identical; at 4 segments above the last segment and the static prompt
-    in each seed; and from 2 to 8 segments it loses less than full context does, or less than 0.1."""
+    in each seed; and from 2 to 8 segments it loses less than full context does, or less than 0.1.
+
+    Whether the frozen model can answer at all was asked of the best seed at first; after a run in which two of three
+    had not learned to look anything up, it is asked of every seed, and the model is trained for longer."""
     four = {arm: rows["4 segments"] for arm, rows in arms.items()}
     memory = four["memory prompt"]
     above = memory["low"] > max(four["last segment"]["high"], four["static prompt"]["high"])
@@ -150,14 +153,14 @@ def judge(arms: dict[str, Any], unchanged: bool, quick: bool) -> tuple[str, str]
     told = "; ".join(
         f"{arm}: " + ", ".join(f"{rows[f'{n} segments']['mean']:.3f}" for n in ASKED) for arm, rows in arms.items()
     )
-    unlearned = arms["full context"]["2 segments"]["high"] < 0.5  # then the frozen model itself cannot answer
+    unlearned = arms["full context"]["2 segments"]["low"] < 0.6  # then the frozen model itself cannot answer
     verdict = verdict_of(holds, quick or unlearned)
     same = "" if unchanged else "not "
     return verdict, f"at 2, 4 and 8 segments: {told}; the model's weights are {same}bit-identical"
 
 
 def main() -> None:
-    given = options(__doc__, seeds=(3, ""), base_steps=(700, ""), steps=(450, ""))
+    given = options(__doc__, seeds=(3, ""), base_steps=(1800, ""), steps=(450, ""))
     seeds, base_steps, steps = (1, 2, 2) if given.quick else (given.seeds, given.base_steps, given.steps)
     torch.set_num_threads(1)
     parts = Parts(__file__, given.quick, base_steps=base_steps, steps=steps)

@@ -120,4 +120,8 @@ def test_bad_input_is_told() -> None:
         model.write([3, 256])
     with pytest.raises(InputError, match="ask something"):
         model.generate([], stop="")
+    with pytest.raises(InputError, match="this is None"):
+        model.write(None)
+    with pytest.raises(InputError, match="max_new_tokens is -1"):
+        model.generate([3], max_new_tokens=-1, stop="")
     assert model.write([]) == 0

@@ -75,6 +75,8 @@ class Attached:
 
         keep  whether prompt and answer are remembered; else the state stays as it is
         """
+        if max_new_tokens < 0:
+            raise InputError(f"max_new_tokens is {max_new_tokens}; give how many there may be at most, 0 for none")
         ids = self.encode(prompt)
         said, after = self.reader.generate(ids, self.state, max_new_tokens, until=self._until(stop))
         if keep:
@@ -122,7 +124,10 @@ class Attached:
                     "a text needs the model's tokenizer: attach(model, system, tokenizer=...); or give ids"
                 )
             text = self.reader.base_model.tokenizer.encode(text, add_special_tokens=False)
-        ids = torch.as_tensor(text, dtype=torch.int64, device=self.reader._device())
+        try:
+            ids = torch.as_tensor(text, dtype=torch.int64, device=self.reader._device())
+        except (TypeError, ValueError, RuntimeError) as error:
+            raise InputError(f"give a text, or the ids of one; this is {text!r:.60}") from error
         ids = ids[None] if ids.dim() == 1 else ids
         vocabulary = self.reader.base_model.vocabulary
         if (
