@@ -205,6 +205,37 @@ def plot_continual(results: Path = RESULTS) -> None:
     pyplot.close(figure)
 
 
+def plot_continual_methods(results: Path = RESULTS) -> None:
+    """docs/figures/continual_methods.png: accuracy of every method at the end of each stream, best first."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    file = results / "continual.json"
+    streams = json.loads(file.read_text("utf-8")).get("streams", {}) if file.is_file() else {}
+    if not streams:
+        return
+    wide = 2 if len(streams) > 1 else 1
+    tall = -(-len(streams) // wide)
+    figure, axes = pyplot.subplots(tall, wide, figsize=(5 * wide, 3.6 * tall), layout="constrained", squeeze=False)
+    for axis in axes.flat[len(streams) :]:
+        axis.set_visible(False)
+    for axis, (name, rows) in zip(axes.flat, streams.items(), strict=False):
+        order = sorted(rows, key=lambda row: rows[row]["accuracy"]["mean"])
+        means = [rows[row]["accuracy"]["mean"] for row in order]
+        lows = [rows[row]["accuracy"]["low"] for row in order]
+        errors = [0.0 if low is None else mean - low for mean, low in zip(means, lows, strict=True)]
+        colours = ["C7" if row in ("naive", "joint") else "C0" for row in order]
+        axis.barh(order, means, xerr=errors, color=colours, error_kw={"elinewidth": 0.7})
+        axis.set_title(name, fontsize=8)
+        axis.set_xlim(0, 1)
+        axis.tick_params(labelsize=6)
+        axis.spines[["top", "right"]].set_visible(False)
+    figure.savefig(ROOT / "docs" / "figures" / "continual_methods.png", dpi=110, metadata={"Software": None})
+    pyplot.close(figure)
+
+
 def filled(text: str, make: Callable[[str, Any], str], results: Path = RESULTS) -> str:
     """The text with every table made anew whose result is there."""
 
@@ -313,6 +344,7 @@ def main() -> int:
     if given.figures:
         plot_systems(given.results)
         plot_continual(given.results)
+        plot_continual_methods(given.results)
     for path, text in made(given.results):
         if not path.is_file() or path.read_text("utf-8") != text:
             path.write_text(text, encoding="utf-8")

@@ -72,8 +72,8 @@ class Avalanche:
 
 def rows(memory: int, strength: float, implicit: bool = False) -> dict[str, tuple[Callable[[], Any], dict[str, Any]]]:
     """Method -> (ours, the settings of theirs). Their EWC squares the gradient of a batch and has no half, so that its
-    lambda is half a batch times ours where it is as stiff. Their replay fills its memory after a task and gives tasks
-    equal shares; ours does the same here.
+    lambda is half a batch times ours where it is as stiff. Their replay fills its memory after a task, gives tasks
+    equal shares, and draws a whole batch of it even beside the short last one of new examples; ours does the same here.
 
     implicit  ours pull implicitly: along many tasks stiffness adds up, until springs in the loss diverge under SGD
     """
@@ -84,7 +84,7 @@ def rows(memory: int, strength: float, implicit: bool = False) -> dict[str, tupl
     each = memory // 5
     return {
         "naive": (Naive, {}),
-        "replay": (lambda: Replay(memory, policy="by-task", when="sleep"), {"mem_size": memory}),
+        "replay": (lambda: Replay(memory, BATCH, "by-task", "sleep"), {"mem_size": memory}),
         "ewc": (lambda: EWC(strength=strength, implicit=implicit), {"ewc_lambda": strength * BATCH / 2}),
         "gem": (lambda: GEM(memories=each), {"patterns_per_exp": each, "memory_strength": 0.5}),
         "lwf": (lambda: LwF(1.0, 2.0), {"alpha": 1.0, "temperature": 2.0}),
