@@ -19,7 +19,7 @@ RECIPES: dict[str, str] = {  # method -> the kind of thing that it leaves behind
     "sparse-memory-finetuning": "memory",
 }
 # slots are moved by plain gradient descent, and each carries a small part of what a token reads: hence so large a rate
-RATES = {"lora": 1e-3, "full": 3e-5, "factorize-centralize": 8e-4, "sparse-memory-finetuning": 1e5}
+RATES = {"lora": 1.5e-3, "full": 3e-5, "factorize-centralize": 8e-4, "sparse-memory-finetuning": 1e5}
 
 
 class Adapter:
@@ -78,7 +78,7 @@ class Adapter:
         least_days: float = 0.0,
         most: int = 64,
         lr: float | None = None,
-        epochs: int = 6,
+        epochs: int = 5,
         batch: int = 8,
         rank: int = 8,
         alpha: float = 16.0,
