@@ -89,9 +89,10 @@ class EMLLM(Reader[EventState]):
         "What a block sees is chosen by what the block before it asked, so that no token looks ahead; `recall` and "
         "`generate` choose by the question itself, which is then read again. Refinement and neighbours are on, which "
         "all shipped configurations have off; modularity counts no negative similarity and is found by sums, not by a "
-        "loop, over the keys of all layers at once. `capacity`, which forgets, is ours. Rows of a batch go in turn."
+        "loop, over the keys of all layers at once. Events are looked up by queries before rotation, where the "
+        "originals turn them to the one distance. `capacity`, which forgets, is ours. Rows of a batch go in turn."
     )
-    proof = "proofs/em_llm.py"
+    proof = "proofs/em_llm.py"  # and, one sentence at a time, proofs/em_llm_alone.py
     skips = MappingProxyType({"gradients_by_hand_are_right": "it derives no gradient and trains nothing"})
     SMALL = MappingProxyType(
         {"local": 4, "sinks": 1, "retrieve": 4, "block": 3, "window": 4, "least": 1, "most": 3, "representative": 2}

@@ -56,7 +56,7 @@ class MemoryPrompt(StateModule[PromptState]):
         "on OPT-125M (`units=0` gives that one). Prompts have a learned gain, which begins at the embeddings' own "
         "scale. Before the first segment no prompt is given, so that the model is then exactly itself."
     )
-    proof = None
+    proof = "proofs/memory_prompt.py"
     skips = {  # noqa: RUF012
         "an_empty_memory_leaves_the_base_model_as_it_is": "PromptedModel wraps one, and its own test holds it",
         "gradients_by_hand_are_right": "it derives no gradient by hand",
