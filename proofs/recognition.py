@@ -73,7 +73,7 @@ def judge(parts: Mapping[str, Any], seeds: Sequence[int]) -> dict[str, Any]:
     table: dict[str, Any] = {}
     for name in ("tiny", "real"):
         rows = [parts[f"{name} {seed}"]["tests"] for seed in seeds if f"{name} {seed}" in parts]
-        if len(rows) < len(seeds):
+        if not rows:
             continue
         before, once, thrice, end = ([row[n] for row in rows] for n in (0, 1, 3, -1))
         table[name] = {
@@ -96,8 +96,8 @@ def judge(parts: Mapping[str, Any], seeds: Sequence[int]) -> dict[str, Any]:
             seen[f"{name}: recognition outlasts recall"] = min(kept["recognition"]) > max(kept["recall"])
             table[name]["kept"] = {key: _range(value) for key, value in kept.items()}
         said.append(
-            f"{name}: told from another sentence {_said(other['before'])} before, {_said(other['once'])} after one "
-            f"exposure (d' {d_prime(other['once']['mean'], n):.2f}), synonym {_said(table[name]['synonym']['once'])}, "
+            f"{name} ({len(rows)} seeds): told from another sentence {_said(other['before'])} before, "
+            f"{_said(other['once'])} after one exposure (d' {d_prime(other['once']['mean'], n):.2f}), synonym {_said(table[name]['synonym']['once'])}, "
             f"recall {_said(recall[0])}, {_said(recall[1])}, {_said(recall[2])} after none, one and three, "
             f"{_said(recall[3])} after {rows[0][-1]['updates']} updates on other text, recognition then "
             f"{_said(other['end'])}"
@@ -111,7 +111,7 @@ def judge(parts: Mapping[str, Any], seeds: Sequence[int]) -> dict[str, Any]:
         else "cannot be told at this size"
     )
     missed = "; ".join(name for name, value in seen.items() if not value)
-    summary = f"{'; '.join(said)}; not seen: {missed or 'nothing'} ({len(seeds)} seeds)"
+    summary = f"{'; '.join(said)}; not seen: {missed or 'nothing'}"
     return {"verdict": word, "summary": summary, "seen": seen, "table": table}
 
 
