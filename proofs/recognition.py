@@ -97,7 +97,8 @@ def judge(parts: Mapping[str, Any], seeds: Sequence[int]) -> dict[str, Any]:
             table[name]["kept"] = {key: _range(value) for key, value in kept.items()}
         said.append(
             f"{name} ({len(rows)} seeds): told from another sentence {_said(other['before'])} before, "
-            f"{_said(other['once'])} after one exposure (d' {d_prime(other['once']['mean'], n):.2f}), synonym {_said(table[name]['synonym']['once'])}, "
+            f"{_said(other['once'])} after one exposure (d' {d_prime(other['once']['mean'], n):.2f}), "
+            f"synonym {_said(table[name]['synonym']['once'])}, "
             f"recall {_said(recall[0])}, {_said(recall[1])}, {_said(recall[2])} after none, one and three, "
             f"{_said(recall[3])} after {rows[0][-1]['updates']} updates on other text, recognition then "
             f"{_said(other['end'])}"
