@@ -37,6 +37,7 @@ class FactorizeCentralize(Method):
         "The paper's merge coefficient and schedule could not be seen; here the dense changes s B A are summed or "
         "averaged (never the factors, whose product would hold cross terms) and folded in every `every` nights."
     )
+    proof = "proofs/factorize_centralize.py"
     keeps: ClassVar[tuple[str, ...]] = ("scattered", "nights")
 
     def __init__(
