@@ -47,7 +47,7 @@ def shown(state: Any, events: list[int]) -> Any:
 
 def by_lot(state: Any, budget: int, rng: random.Random) -> list[int]:
     """Events that nobody chose, while they fit."""
-    sizes, picked = state.sizes[0].tolist(), []
+    sizes, picked = state.sizes[0].tolist(), list[int]()
     for event in rng.sample(range(len(sizes)), len(sizes)):
         if sizes[event] <= budget and len(picked) < state.chosen.shape[2]:
             picked.append(event)

@@ -74,7 +74,8 @@ class Reader(nn.Module):
             state = replace(state, chunks=ring, position=state.position + ids.shape[1])
         else:
             state = self.memory.write(x, state)
-        return self.out(queries + self.memory.read(queries, state))
+        found: Tensor = self.out(queries + self.memory.read(queries, state))
+        return found
 
 
 def run(seed: int, arm: str, seconds: float, steps: int) -> dict[str, Any]:

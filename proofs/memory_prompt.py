@@ -118,9 +118,9 @@ def run(seed: int, base_steps: int, steps: int) -> dict[str, Any]:
             segments, answer = drawn(64, many, generator)
             return F.cross_entropy(logits_of(arm, frozen, part, segments), answer)
 
-        found = timed(holder, loss_of, seed, math.inf, steps, lr=3e-3)
-        losses[arm] = found["loss"]
-        print(f"  {arm}: {found['loss']}", file=sys.stderr, flush=True)
+        curve = timed(holder, loss_of, seed, math.inf, steps, lr=3e-3)
+        losses[arm] = curve["loss"]
+        print(f"  {arm}: {losses[arm]}", file=sys.stderr, flush=True)
     right: dict[str, dict[str, float]] = {}
     for arm in ARMS:
         right[arm] = {}

@@ -93,7 +93,7 @@ def judge(arms: dict[str, Any], quick: bool) -> tuple[str, str]:
 
 
 def main() -> None:
-    given = options(__doc__, seeds=(3, ""), seconds=(15.0, "of CPU, for the training of one model"))
+    given = options(__doc__, seeds=(3, ""), seconds=(30.0, "of CPU, for the training of one model"))
     seeds, steps = (1, 2) if given.quick else (given.seeds, 10**6)
     torch.set_num_threads(1)
     parts = Parts(__file__, given.quick, seconds=given.seconds)
