@@ -66,7 +66,7 @@ class MoM(StateModule[MomState]):
         "routed, not sorted by memory: the same numbers. The balance weight is the 1e-3 that did best in the paper, "
         "not the shipped 1e-2, and there is no capacity."
     )
-    proof = None
+    proof = "proofs/mom.py"
     skips = {  # noqa: RUF012
         "an_empty_memory_leaves_the_base_model_as_it_is": "it is a layer and wraps no model",
         "gradients_by_hand_are_right": "it derives no gradient by hand: autograd goes through the solve",
