@@ -57,7 +57,7 @@ class RMC(StateModule[RmcState]):
         "matrix is projected back to the token's width, so that the core fits where other memories do; `flat` gives it "
         "as it is. Input projections of a stretch are worked out together; the slots are stepped, as they must be."
     )
-    proof = None
+    proof = "proofs/rmc.py"
     skips = {  # noqa: RUF012
         "an_empty_memory_leaves_the_base_model_as_it_is": "it is a layer and wraps no model",
         "gradients_by_hand_are_right": "it derives no gradient by hand",
