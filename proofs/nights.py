@@ -364,7 +364,7 @@ def main() -> None:
     found: dict[str, Any] = {}
     try:
         if args.model and not args.quick and args.part != "small":
-            many = list(range(UNSEEN, UNSEEN + args.model_seeds))
+            many = list(range(0 if args.kept else UNSEEN, UNSEEN + args.model_seeds))
             if not args.kept:
                 pretrained(args.model, work, arms, many, args.nights)
             found["model"] = whole_arms(work, args.model, arms, many)

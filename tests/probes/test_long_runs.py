@@ -16,6 +16,7 @@ from scipy import sparse
 
 from slowwave.probes import SYSTEMS, activations
 from slowwave.probes.activations import Chosen, OnDisk, Tokens, stream
+from slowwave.probes.classes import classify
 from slowwave.probes.decoder import Decoder, DecoderConfig
 from slowwave.probes.feature_graph import graph_of
 from slowwave.probes.fictions import fictions, sentences
@@ -24,6 +25,7 @@ from slowwave.probes.generators import WordTokenizer
 from slowwave.probes.sae import Sae, SaeConfig, _loss, _TopK, train_sae
 from slowwave.probes.subjects import Subject
 from slowwave.probes.taps import Taps
+from slowwave.probes.transitions import losses_of
 
 D = 16
 
@@ -264,11 +266,27 @@ def test_a_killed_training_ends_with_the_same_numbers(name: str, tmp_path: Path,
     assert not list(tmp_path.glob("parts/*/*.pt"))
 
 
-def test_a_row_is_never_two_documents() -> None:
-    class Words:
-        def encode(self, text: str) -> list[int]:
-            return [len(word) for word in text.split()]
+class Words:
+    """A subject whose tokens are the lengths of words, with so many marks before every text."""
 
+    def __init__(self, marks: int = 0) -> None:
+        self.marks, self.tokenizer = marks, self
+
+    def encode(self, text: str, add_special_tokens: bool = False) -> list[int]:
+        return [90] * (self.marks * add_special_tokens) + [len(word) for word in text.split()]
+
+
+def test_a_mark_stands_before_every_row_and_counts_as_no_text() -> None:
+    tokens = activations.tokenise(Words(1), ["a bb ccc dddd e", "ff g"], most=6, context=3)  # type: ignore[arg-type]
+    assert tokens.ids.tolist() == [[90, 1, 2], [90, 3, 4], [90, 2, 1]]
+    assert 90 not in classify(tokens).ids
+    assert tokens.flat()[2][tokens.inside()].min() == 1
+    found = losses_of(lambda ids: torch.zeros(*ids.shape, 91), tokens)
+    assert 90 not in found.current
+    assert (found.current.tolist(), found.target.tolist()) == ([1, 3, 2], [2, 4, 1])
+
+
+def test_a_row_is_never_two_documents() -> None:
     tokens = activations.tokenise(Words(), ["a bb ccc dddd e", "ff g"], most=6, context=3)  # type: ignore[arg-type]
     assert tokens.ids.tolist() == [[1, 2, 3], [4, 1, -1]]
     assert tokens.document.tolist() == [0, 0]

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from slowwave.cloze.scoring import opening
 from slowwave.errors import InputError
 from slowwave.probes.base import Progress
 from slowwave.probes.subjects import Subject
@@ -29,16 +30,26 @@ class Tokens:
     ids       (rows, context) int32, padded with -1
     document  (rows,) int32, the document of each row
     start     (rows,) int32, the position in the document at which the row begins
+    marks     how many tokens at the beginning of each row are no text: what the tokenizer puts before every text
     """
 
     ids: NDArray[np.int32]
     document: NDArray[np.int32]
     start: NDArray[np.int32]
+    marks: int = 0
 
     @property
     def count(self) -> int:
         """Tokens, padding aside."""
         return int((self.ids >= 0).sum())
+
+    def take(self, rows: NDArray[Any] | slice) -> Tokens:
+        """Some of the rows."""
+        return Tokens(self.ids[rows], self.document[rows], self.start[rows], self.marks)
+
+    def inside(self) -> NDArray[np.intp]:
+        """Which of all tokens are text behind the first position of their row, which carries massive activations."""
+        return np.flatnonzero(self.flat()[2] >= max(1, self.marks))
 
     def flat(self) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.int32]]:
         """(token id, document, position in the row), each (count,), in reading order."""
@@ -47,20 +58,25 @@ class Tokens:
 
 
 def tokenise(subject: Subject, texts: Sequence[str], most: int | None = None, context: int = 256) -> Tokens:
-    """Texts -> rows of at most `context` tokens, `most` in all; a row never spans two documents."""
+    """Texts -> rows of at most `context` tokens, `most` of text in all; a row never spans two documents.
+
+    What the tokenizer puts before every text, such as a beginning-of-sequence mark, stands before every row.
+    """
+    marks = opening(subject)
+    room = context - len(marks)
     rows: list[list[int]] = []
     document: list[int] = []
     start: list[int] = []
     count = 0
     for n, text in enumerate(texts):
         ids = subject.encode(text)
-        for begin in range(0, len(ids), context):
-            row = ids[begin : begin + context]
+        for begin in range(0, len(ids), room):
+            row = ids[begin : begin + room]
             if most is not None:
                 row = row[: most - count]
             if len(row) < 2:
                 continue
-            rows.append(row)
+            rows.append(marks + row)
             document.append(n)
             start.append(begin)
             count += len(row)
@@ -71,7 +87,7 @@ def tokenise(subject: Subject, texts: Sequence[str], most: int | None = None, co
     ids_ = np.full((len(rows), context), -1, dtype=np.int32)
     for n, row in enumerate(rows):
         ids_[n, : len(row)] = row
-    return Tokens(ids_, np.array(document, np.int32), np.array(start, np.int32))
+    return Tokens(ids_, np.array(document, np.int32), np.array(start, np.int32), len(marks))
 
 
 def batches_of(tokens: Tokens, size: int) -> Iterator[tuple[slice, torch.Tensor, NDArray[np.bool_]]]:

@@ -60,7 +60,8 @@ def classify(tokens: Tokens, share: float = 0.4) -> Classes:
     """
     if not 0 < share < 1:
         raise InputError(f"share is {share}; it must lie between 0 and 1")
-    flat, document, _ = tokens.flat()
+    flat, document, place = tokens.flat()
+    flat, document = flat[place >= tokens.marks], document[place >= tokens.marks]
     found, count = np.unique(flat, return_counts=True)
     pairs = np.unique(np.stack([flat.astype(np.int64), document.astype(np.int64)]), axis=1)
     _, in_documents = np.unique(pairs[0], return_counts=True)

@@ -108,7 +108,8 @@ class CmrHeads(Probe):
 
     def lists(self, subject: Subject, texts: Sequence[str]) -> NDArray[np.int64]:
         """(prompts, opening + 2 items) ids: random different tokens of the texts, said twice, after one more token."""
-        known = np.unique(tokenise(subject, texts, 50_000).ids)
+        tokens = tokenise(subject, texts, 50_000)
+        known = np.unique(tokens.ids[:, tokens.marks :])
         known = known[known >= 0]
         items = min(self.items, (len(known) - 1) // 2)
         if self.items < 3 * self.lags:

@@ -127,9 +127,7 @@ class Compare(Probe):
         if layer >= len(shapes[0].blocks):
             raise InputError(f"layer is {layer}; these models have layers 0 to {len(shapes[0].blocks) - 1}")
         rows = 8 if self.quick else 64
-        some = Tokens(
-            *(part[:: max(1, len(corpus.ids) // rows)] for part in (corpus.ids, corpus.document, corpus.start))
-        )
+        some = corpus.take(slice(None, None, max(1, len(corpus.ids) // rows)))
         values["states"] = work.part("states", partial(self._states, pair, some, progress))
         values["heads"] = work.part("heads", partial(changed_heads, pair, some, progress))
         if fitted := self._fits(pair, texts, work, progress):
@@ -176,7 +174,7 @@ class Compare(Probe):
                 for _, ids, real in batches_of(some, 8):
                     taps.run(one.states, ids)
                     chosen = torch.from_numpy(real)
-                    chosen[:, 0] = False
+                    chosen[:, : max(1, some.marks)] = False
                     for layer in range(many):
                         kept[side][layer].append(taps.seen[layer, "block"][chosen].half())
             progress("states", side + 1, 2)
@@ -186,7 +184,7 @@ class Compare(Probe):
         tables_ = []
         for label, one in (("first", pair.first), ("second", pair.second)):
             streamed = stream(one, corpus, [(layer, "block")], work.path(f"states-{label}"), progress)
-            inside = np.flatnonzero(corpus.flat()[2] > 0)
+            inside = corpus.inside()
             tables_.append(Chosen(streamed.of(layer), inside))
         return changed_features(
             pair, corpus, (tables_[0], tables_[1]), self.expansion, self.k, self.epochs, self.seed,

@@ -114,7 +114,7 @@ def changed_heads(pair: Pair, some: Tokens, progress: Progress) -> list[dict[str
             mine.run(pair.first.states, ids)
             theirs.run(pair.second.states, ids)
             chosen = torch.from_numpy(real)
-            chosen[:, 0] = False
+            chosen[:, : max(1, some.marks)] = False
             for layer in range(layers):
                 a, b = (taps.seen[layer, "heads"][chosen].view(int(chosen.sum()), heads, -1) for taps in (mine, theirs))
                 wrong[layer] += (a - b).pow(2).sum((0, 2)).numpy()

@@ -39,8 +39,8 @@ class LayerRun:
 
         The first position of a row carries the massive activations and is left out.
         """
-        token, document, place = streamed.tokens.flat()
-        inside = np.flatnonzero(place > 0)
+        token, document, _ = streamed.tokens.flat()
+        inside = streamed.tokens.inside()
         raw = Chosen(streamed.of(layer), inside)
         sae = autoencoder(raw, self, progress)
         state = health(sae, raw[:: max(1, len(raw) // (1 << 15))])

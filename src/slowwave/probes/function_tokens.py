@@ -12,7 +12,6 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from slowwave.cloze.scoring import opening
 from slowwave.errors import InputError
 from slowwave.probes import function_token_figures as draw
 from slowwave.probes import function_token_verdicts as judge
@@ -147,11 +146,6 @@ class FunctionTokens(Probe):
             values["over_size"] = self._over(self.sizes, "size", texts, work, progress)
         finding = Finding(self.name, judge.verdicts(values), values, self._figures(values))
         finding.limits = judge.limits(values, self.quick, self.tokens, self.expansion)
-        if mark := opening(subject):
-            finding.limits.append(
-                f"this tokenizer begins every text with {subject.decode(mark)!r}, which the rows here go without: "
-                "losses are higher than the model's own"
-            )
         finding.tables = judge.tables(values)
         return finding
 
@@ -307,9 +301,7 @@ def parted(tokens: Tokens) -> tuple[Tokens, Tokens]:
     import numpy as np
 
     held = np.arange(len(tokens.ids)) % 4 == 3
-    return tuple(  # type: ignore[return-value]
-        Tokens(tokens.ids[mine], tokens.document[mine], tokens.start[mine]) for mine in (~held, held)
-    )
+    return tokens.take(~held), tokens.take(held)
 
 
 def draw_all(finding: Finding) -> dict[str, Figure]:

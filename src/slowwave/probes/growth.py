@@ -139,7 +139,7 @@ class Growth:
 
 def _inside(table: OnDisk, tokens: Tokens) -> Chosen:
     """All rows but the first position of each row of tokens."""
-    return Chosen(table, np.flatnonzero(tokens.flat()[2] > 0))
+    return Chosen(table, tokens.inside())
 
 
 def matched(counts: Sequence[dict[str, Any]], score: float, of: str = "once") -> float | None:

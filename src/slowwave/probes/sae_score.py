@@ -39,7 +39,7 @@ def some_of(tokens: Tokens, most: int) -> Tokens:
     """Whole rows, evenly over the corpus, that hold about `most` tokens."""
     rows = max(1, min(len(tokens.ids), most // tokens.ids.shape[1]))
     chosen = np.unique(np.linspace(0, len(tokens.ids) - 1, rows).astype(int))
-    return Tokens(tokens.ids[chosen], tokens.document[chosen], tokens.start[chosen])
+    return tokens.take(chosen)
 
 
 def cross_entropy_score(subject: Subject, sae: Sae, layer: int, tokens: Tokens) -> Score:

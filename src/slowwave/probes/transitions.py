@@ -51,7 +51,8 @@ def losses_of(
             raw = logits(ids)[:, :-1]
         taken = raw.gather(-1, ids[:, 1:, None])[..., 0]
         each = torch.stack([row.logsumexp(-1) for row in raw]) - taken  # by row: a vocabulary is wide
-        there = real[:, 1:]
+        there = real[:, 1:].copy()
+        there[:, : tokens.marks] = False  # what follows a mark alone is told by no text
         loss.append(each.numpy()[there])
         current.append(ids[:, :-1].numpy()[there])
         target.append(ids[:, 1:].numpy()[there])
