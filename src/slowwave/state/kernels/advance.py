@@ -72,6 +72,7 @@ class _Advance(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, of_new: Tensor, of_moved: Tensor) -> tuple[Tensor, ...]:
         delta, speed, keep, before, after, e, i, a, b = ctx.saved_tensors
+        of_new, of_moved = of_new.contiguous(), of_moved.contiguous()  # once; each sum below would copy them anew
         of_delta = keep[..., None, None] * of_new
         of_speed = (before[..., None, None] * of_new).addcmul_(after[..., None, None], of_moved)
         of_e, of_i, of_weights = torch.zeros_like(e), torch.zeros_like(i), []

@@ -70,8 +70,11 @@ def delta_chunked(
     left = (total[..., -1:] - total).exp()[..., None] * k
     kept = total[..., -1, None, None].exp()
     outs = []
-    for n in range(blocks):
-        written = own[..., n, :, :] - from_memory[..., n, :, :] @ matrix
-        outs.append(asked[..., n, :, :] @ matrix + seen[..., n, :, :] @ written)
-        matrix = kept[..., n, :, :] * matrix + left[..., n, :, :].transpose(-1, -2) @ written
+    # unbound at once: indexing one block at a time, its gradient would be a tensor of zeros as large as the whole
+    for own_, past, asked_, seen_, left_, kept_ in zip(
+        *(x.unbind(-3) for x in (own, from_memory, asked, seen, left, kept)), strict=True
+    ):
+        written = own_ - past @ matrix
+        outs.append(asked_ @ matrix + seen_ @ written)
+        matrix = kept_ * matrix + left_.transpose(-1, -2) @ written
     return torch.stack(outs, -3).flatten(-3, -2)[..., :time, :], matrix
