@@ -236,6 +236,33 @@ def plot_continual_methods(results: Path = RESULTS) -> None:
     pyplot.close(figure)
 
 
+def plot_state(results: Path = RESULTS) -> None:
+    """docs/figures/state.png: what each sequence memory recalls, task by task, beside the bytes of its state."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    file = results / "state.json"
+    rows = json.loads(file.read_text("utf-8")).get("rows", {}) if file.is_file() else {}
+    if not rows:
+        return
+    tasks = list(next(iter(rows.values()))["accuracy"])
+    order = sorted(rows, key=lambda row: -sum(rows[row]["accuracy"][task]["mean"] for task in tasks))
+    means = [[rows[row]["accuracy"][task]["mean"] for task in tasks] for row in order]
+    figure, axis = pyplot.subplots(figsize=(8, 0.38 * len(order) + 1.6), layout="constrained")
+    axis.imshow(means, vmin=0, vmax=1, cmap="Blues", aspect="auto")
+    for y, row in enumerate(means):
+        for x, mean in enumerate(row):
+            axis.text(x, y, f"{mean:.2f}", ha="center", va="center", fontsize=7, color="w" if mean > 0.6 else "k")
+    axis.set_xticks(range(len(tasks)), tasks, rotation=25, ha="right", fontsize=7)
+    axis.set_yticks(range(len(order)), [f"{row}, {rows[row]['state bytes']:,} B" for row in order], fontsize=7)
+    axis.set_title("share of right answers", fontsize=8)
+    axis.tick_params(length=0)
+    figure.savefig(ROOT / "docs" / "figures" / "state.png", dpi=110, metadata={"Software": None})
+    pyplot.close(figure)
+
+
 def filled(text: str, make: Callable[[str, Any], str], results: Path = RESULTS) -> str:
     """The text with every table made anew whose result is there."""
 
@@ -345,6 +372,7 @@ def main() -> int:
         plot_systems(given.results)
         plot_continual(given.results)
         plot_continual_methods(given.results)
+        plot_state(given.results)
     for path, text in made(given.results):
         if not path.is_file() or path.read_text("utf-8") != text:
             path.write_text(text, encoding="utf-8")

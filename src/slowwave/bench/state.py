@@ -55,7 +55,7 @@ class StateRecall(Benchmark):
         seed: int = 0,
         out: str | Path | None = None,
         seeds: int = 3,
-        steps: int = 300,
+        steps: int = 1000,
         width: int = 32,
         systems: Sequence[str] = (),
     ) -> None:
