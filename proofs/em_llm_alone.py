@@ -21,10 +21,9 @@ from typing import Any
 
 import torch
 
-from slowwave.bench.concluding import Parts, conclude, dots, options, verdict_of
+from slowwave.bench.concluding import Parts, conclude, dots, on_model, verdict_of
 from slowwave.bench.planted import VALUES, after, found, invented, plain_cache, text_of
 from slowwave.bench.recall_training import spread
-from slowwave.models.causal import fake_causal, load_causal
 from slowwave.state.attending import Attending
 from slowwave.state.em_llm import EMLLM
 
@@ -113,28 +112,19 @@ def judge(arms: dict[str, Any], view: dict[str, Any], quick: bool) -> tuple[str,
 
 
 def main() -> None:
-    given = options(__doc__, model=("", "a .gguf file, a folder or a name that transformers loads"), seeds=(5, ""))
-    torch.set_num_threads(1)
-    if not given.quick and not given.model:
-        raise SystemExit("give --model, for instance smollm2-135m.gguf; or --quick")
-    if given.quick:
-        (model, tokenizer), seeds, settings = fake_causal(), 1, QUICK
-    else:
-        model, tokenizer = load_causal(given.model, purpose="this proof", extra="state")
-        seeds, settings = given.seeds, SETTINGS
-    base = Attending(model, tokenizer)
+    given, base, encode = on_model(__doc__, seeds=5)
+    settings = QUICK if given.quick else SETTINGS
     parts = Parts(__file__, given.quick, **settings, model=base.fingerprint)
-    encode = partial(tokenizer.encode, add_special_tokens=False)
     each = []
-    for seed in range(seeds):
+    for seed in range(given.seeds):
         text = "It rained on the old house. " * 200 if given.quick else text_of(BOOKS[seed % len(BOOKS)])
         each.append(parts.get(f"{seed}", partial(run, base, encode, text, seed, settings)))
-        print(f"  passage {seed + 1} of {seeds}", file=sys.stderr, flush=True)
+        print(f"  passage {seed + 1} of {given.seeds}", file=sys.stderr, flush=True)
     arms = {arm: {key: spread([one[arm][key] for one in each]) for key in ("right", "said")} for arm in ARMS}
     view = {arm: spread([one["in view"][arm] for one in each]) for arm in each[0]["in view"]}
     verdict, summary = judge(arms, view, given.quick)
     conclude(
-        parts, EMLLM, verdict, summary, seeds,
+        parts, EMLLM, verdict, summary, given.seeds,
         model=Path(given.model).name, settings=settings, chance=round(1 / len(VALUES), 4), arms=arms,
         **{"share of layers with the event in view": view},
     )  # fmt: skip

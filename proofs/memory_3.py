@@ -19,10 +19,9 @@ from typing import Any
 
 import torch
 
-from slowwave.bench.concluding import Parts, conclude, dots, options, verdict_of
+from slowwave.bench.concluding import Parts, conclude, dots, on_model, verdict_of
 from slowwave.bench.planted import after, found, invented, plain_cache, text_of
 from slowwave.bench.recall_training import spread
-from slowwave.models.causal import fake_causal, load_causal
 from slowwave.state.attending import Attending
 from slowwave.state.memory_3 import Memory3
 
@@ -95,29 +94,20 @@ def judge(arms: dict[str, Any], quick: bool) -> tuple[str, str]:
 
 
 def main() -> None:
-    given = options(__doc__, model=("", "a .gguf file, a folder or a name that transformers loads"), seeds=(5, ""))
-    torch.set_num_threads(1)
-    if not given.quick and not given.model:
-        raise SystemExit("give --model, for instance smollm2-135m.gguf; or --quick")
-    if given.quick:
-        model, tokenizer = fake_causal()
-    else:
-        model, tokenizer = load_causal(given.model, purpose="this proof", extra="state")
-    base, seeds = Attending(model, tokenizer), 1 if given.quick else given.seeds
+    given, base, encode = on_model(__doc__, seeds=5)
     parts = Parts(__file__, given.quick, model=base.fingerprint)
     each = []
-    for seed in range(seeds):
+    for seed in range(given.seeds):
         text = "It rained on the old house. " * 200 if given.quick else text_of(BOOKS[seed % len(BOOKS)])
-        encode = lambda words: list(tokenizer.encode(words, add_special_tokens=False))  # noqa: E731
         each.append(parts.get(f"{seed}", partial(run, base, encode, text, seed)))
-        print(f"  draw {seed + 1} of {seeds}", file=sys.stderr, flush=True)
+        print(f"  draw {seed + 1} of {given.seeds}", file=sys.stderr, flush=True)
     arms = {
         arm: {key: spread([one[arm][key] for one in each]) for key in ("right", "said")} for arm in ARMS
     }
     verdict, summary = judge(arms, given.quick)
     shape = (2, base.layers, base.kv_heads, 9, base.dim)
     conclude(
-        parts, Memory3, verdict, summary, seeds,
+        parts, Memory3, verdict, summary, given.seeds,
         model=Path(given.model).name, chance=1 / (REFERENCES * EACH), arms=arms,
         **{"numbers of a reference, 8 of 128 and the opening, all layers": torch.Size(shape).numel()},
     )  # fmt: skip

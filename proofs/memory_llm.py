@@ -21,10 +21,9 @@ from typing import Any
 
 import torch
 
-from slowwave.bench.concluding import Parts, conclude, dots, options, verdict_of
+from slowwave.bench.concluding import Parts, conclude, dots, on_model, verdict_of
 from slowwave.bench.planted import after, found, invented, plain_cache, text_of
 from slowwave.bench.recall_training import spread
-from slowwave.models.causal import fake_causal, load_causal
 from slowwave.state.attending import Attending
 from slowwave.state.kernels.slots import append_slots, empty_slots
 from slowwave.state.memory_llm import MemoryLLM
@@ -108,28 +107,19 @@ def judge(exact: dict[str, Any], arms: dict[str, Any], quick: bool) -> tuple[str
 
 
 def main() -> None:
-    given = options(__doc__, model=("", "a .gguf file, a folder or a name that transformers loads"), seeds=(3, ""))
-    torch.set_num_threads(1)
-    if not given.quick and not given.model:
-        raise SystemExit("give --model, for instance smollm2-135m.gguf; or --quick")
-    if given.quick:
-        (model, tokenizer), seeds, size, times = fake_causal(), 1, (32, 8), (1, 2)
-    else:
-        model, tokenizer = load_causal(given.model, purpose="this proof", extra="state")
-        seeds, size, times = given.seeds, (SLOTS, UPDATE), AFTER
-    base = Attending(model, tokenizer)
+    given, base, encode = on_model(__doc__, seeds=3)
+    size, times = ((32, 8), (1, 2)) if given.quick else ((SLOTS, UPDATE), AFTER)
     exact = survival(200 if given.quick else 10_000)
     parts = Parts(__file__, given.quick, model=base.fingerprint)
     each = []
-    for seed in range(seeds):
+    for seed in range(given.seeds):
         text = "It rained on the old house. " * 200 if given.quick else text_of(BOOKS[seed % len(BOOKS)])
-        encode = lambda words: list(tokenizer.encode(words, add_special_tokens=False))  # noqa: E731
         each.append(parts.get(f"{seed}", partial(run, base, encode, text, seed, size, times)))
-        print(f"  draw {seed + 1} of {seeds}", file=sys.stderr, flush=True)
+        print(f"  draw {seed + 1} of {given.seeds}", file=sys.stderr, flush=True)
     arms = {arm: {t: spread([one[arm][t] for one in each]) for t in each[0][arm]} for arm in ARMS}
     verdict, summary = judge(exact, arms, given.quick)
     conclude(
-        parts, MemoryLLM, verdict, summary, seeds,
+        parts, MemoryLLM, verdict, summary, given.seeds,
         model=Path(given.model).name, chance=round(1 / FACTS, 4), survival=exact, arms=arms,
         slots=SLOTS, update=UPDATE,
     )  # fmt: skip

@@ -16,9 +16,9 @@ from typing import Any
 
 import torch
 
-from slowwave.bench.concluding import Parts, conclude, dots, options, verdict_of
+from slowwave.bench.concluding import race, verdict_of
 from slowwave.bench.recall_tasks import KEYS, VOCABULARY, mqar
-from slowwave.bench.recall_training import answered, compared, trained
+from slowwave.bench.recall_training import answered, trained
 from slowwave.state.baselines import DeltaRule
 from slowwave.state.decoder import Decoder
 from slowwave.state.kernels.delta import delta_recurrent
@@ -95,21 +95,11 @@ def judge(arms: dict[str, Any], gap: float, quick: bool) -> tuple[str, str]:
 
 
 def main() -> None:
-    given = options(__doc__, seeds=(3, ""), steps=(300, ""))
-    seeds, steps = (1, 2) if given.quick else (given.seeds, given.steps)
-    torch.set_num_threads(1)
     gap = exact()
-    parts = Parts(__file__, given.quick, steps=steps)
-    arms = compared(parts.each(ARMS, seeds, partial(run, steps=steps)))
-    verdict, summary = judge(arms, gap, given.quick)
-    conclude(
-        parts, Titans, verdict, summary, seeds,
-        steps=steps,
-        chance=round(1 / KEYS, 4),
-        **{"linear case, largest difference": gap},
-        arms=arms,
+    race(
+        __file__, __doc__, Titans, ARMS, run, lambda arms, quick: judge(arms, gap, quick), tuple(ASKED), 1 / KEYS,
+        steps=300, **{"linear case, largest difference": gap},
     )  # fmt: skip
-    dots(parts, arms, tuple(ASKED), 1 / KEYS)
 
 
 if __name__ == "__main__":

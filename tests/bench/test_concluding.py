@@ -12,7 +12,7 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="a result names its version")
 
-from slowwave.bench.concluding import UNTOLD, Parts, conclude, dots, options, verdict_of  # noqa: E402
+from slowwave.bench.concluding import UNTOLD, Parts, conclude, dots, options, race, verdict_of  # noqa: E402
 from slowwave.bench.planted import FIRST, SECOND, VALUES, invented  # noqa: E402
 from slowwave.bench.recall_training import compared, timed  # noqa: E402
 
@@ -94,3 +94,23 @@ def test_planted_sentences_are_all_different() -> None:
     facts = invented(random.Random(0), 24)
     assert len({asked for asked, _ in facts}) == len({value for _, value in facts}) == 24
     assert all(len(set(words)) == 24 for words in (FIRST, SECOND, VALUES))
+
+
+def test_a_race_gives_every_arm_the_same_budget_and_writes_what_each_seed_did(tmp_path: Path, monkeypatch: Any) -> None:
+    proof = tmp_path / "shown.py"
+    given: list[tuple[int, str, float, int]] = []
+
+    def run(seed: int, arm: str, seconds: float, steps: int) -> dict[str, Any]:
+        given.append((seed, arm, seconds, steps))
+        return {"accuracy": {"task": 0.5 + seed / 10}, "parameters": 7}
+
+    def judge(arms: dict[str, Any], quick: bool) -> tuple[str, str]:
+        return verdict_of(arms["a"]["task"]["low"] == 0.5, quick), "said"
+
+    monkeypatch.setattr(sys, "argv", ["shown.py", "--seeds", "2", "--seconds", "4"])
+    race(str(proof), "About.", Shown, ("a", "b"), run, judge, ("task",), 0.25, seconds=30.0, more=1)
+    assert given == [(0, "a", 4.0, 10**6), (1, "a", 4.0, 10**6), (0, "b", 4.0, 10**6), (1, "b", 4.0, 10**6)]
+    found = json.loads((tmp_path / "results" / "shown.json").read_text())
+    assert (found["verdict"], found["seeds"], found["cpu seconds a run"], found["more"]) == ("holds", [0, 1], 4.0, 1)
+    assert found["arms"]["b"]["task"]["each"] == [0.5, 0.6]
+    assert (tmp_path / "results" / "shown.png").is_file()

@@ -10,10 +10,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from slowwave.bench.base import as_json, machine, versions
 from slowwave.bench.partial import Partial
+
+if TYPE_CHECKING:
+    from slowwave.state.attending import Attending
 
 UNTOLD = "cannot be told at this size"
 
@@ -28,6 +31,25 @@ def options(about: str | None, **numbers: tuple[Any, str]) -> argparse.Namespace
     for name, (default, says) in numbers.items():
         parser.add_argument(f"--{name.replace('_', '-')}", type=type(default), default=default, help=says or None)
     return parser.parse_args()
+
+
+def on_model(about: str | None, seeds: int) -> tuple[argparse.Namespace, Attending, Callable[[str], list[int]]]:
+    """The options of a proof around a pretrained model, that model, and how it encodes a text.
+
+    A quick run takes random weights and one seed.
+    """
+    import torch
+
+    from slowwave.models.causal import fake_causal, load_causal
+    from slowwave.state.attending import Attending
+
+    given = options(about, model=("", "a .gguf file, a folder or a name that transformers loads"), seeds=(seeds, ""))
+    torch.set_num_threads(1)
+    if not given.quick and not given.model:
+        raise SystemExit("give --model, for instance smollm2-135m.gguf; or --quick")
+    given.seeds = 1 if given.quick else given.seeds
+    loaded = fake_causal() if given.quick else load_causal(given.model, purpose="this proof", extra="state")
+    return given, Attending(*loaded), lambda words: list(loaded[1].encode(words, add_special_tokens=False))
 
 
 def verdict_of(holds: bool, untold: bool) -> str:
@@ -99,6 +121,38 @@ def conclude(parts: Parts, system: Any, verdict: str, summary: str, seeds: int, 
     parts.result.parent.mkdir(exist_ok=True)
     parts.result.write_text(as_json(json.loads(json.dumps(result))), encoding="utf-8")
     parts.finish()
+
+
+def race(
+    proof: str, about: str | None, system: Any, arms: Sequence[str], run: Callable[..., Any],
+    judge: Callable[[dict[str, Any], bool], tuple[str, str]], tasks: Sequence[str], chance: float,
+    seconds: float = 0.0, steps: int = 0, **measured: Any,
+) -> None:  # fmt: skip
+    """The main of a proof whose arms are trained alike and asked the same, three seeds by default.
+
+    proof, about    its own __file__ and docstring
+    run             (seed, arm, steps=) -> accuracy by task and more; with a budget of seconds also (seconds=)
+    judge           (arms, quick) -> verdict, summary
+    tasks, chance   of the figure; what guessing gives
+    seconds, steps  the budget of one training: so many CPU seconds, or else so many steps
+    measured        more for the result
+    """
+    import torch
+
+    from slowwave.bench.recall_training import compared
+
+    name, says = ("seconds", "of CPU, for the training of one model") if seconds else ("steps", "")
+    given = options(about, seeds=(3, ""), **{name: (seconds or steps, says)})
+    torch.set_num_threads(1)
+    budget = {name: getattr(given, name)}
+    limits = {"steps": 10**6, **budget} | ({"steps": 2} if given.quick else {})
+    seeds = 1 if given.quick else given.seeds
+    parts = Parts(proof, given.quick, **budget)
+    found = compared(parts.each(arms, seeds, partial(run, **limits)))
+    verdict, summary = judge(found, given.quick)
+    told = {"cpu seconds a run": given.seconds} if seconds else budget
+    conclude(parts, system, verdict, summary, seeds, **told, chance=round(chance, 4), **measured, arms=found)
+    dots(parts, found, tasks, chance)
 
 
 def dots(parts: Parts, arms: Mapping[str, Any], tasks: Sequence[str], chance: float) -> None:

@@ -22,13 +22,13 @@ def operators_of_torchvision() -> None:
     """Declare the operators that a torchvision built for CUDA brings in a library which does not load beside a torch
     without: its import names them, and nothing here calls them.
     """
-    from torch.library import Library
+    from torch import library
 
     spec = importlib.util.find_spec("torchvision")
     if spec is None or not spec.submodule_search_locations:
         return
     text = (Path(spec.submodule_search_locations[0]) / "_meta_registrations.py").read_text(encoding="utf-8")
-    declared: Any = Library("torchvision", "FRAGMENT")  # type: ignore[no-untyped-call]
+    declared: Any = library.Library("torchvision", "FRAGMENT")  # type: ignore[no-untyped-call]
     for name in sorted(set(re.findall(r'register_(?:fake|meta)\("(?:torchvision::)?(\w+)"', text))):
         with contextlib.suppress(RuntimeError):  # the library did load, and has it
             declared.define(f"{name}(Tensor x) -> Tensor")
