@@ -111,6 +111,22 @@ def test_recall_sees_the_question_and_writes_nothing() -> None:
     assert changed.abs().max() > 1e-3, "what was recalled changes nothing"
 
 
+@pytest.mark.parametrize("begun", [0, 9, 13])
+def test_what_a_question_calls_for_stays_in_view_until_its_answer_ends(begun: int) -> None:
+    found = reader(near=0.0)
+    state = found(ids(288 + begun)).state
+    question = ids(9, seed=7)
+    said, after = found.generate(question, state, max_new_tokens=6)
+    wanted = found.recall(question, state)
+    if begun:  # a block ends on the way, within the question or the answer
+        read = found(torch.cat([question, said], 1)[:, : found.block - begun], wanted).state
+        wanted = found.recall(question, read)
+        assert not torch.equal(read.chosen, wanted.chosen), "the block asks for the same, which shows nothing"
+    assert torch.equal(after.chosen, wanted.chosen)
+    assert int(after.seen) == 288 + begun + 15
+    assert int(found.generate(ids(40, seed=8), state, max_new_tokens=2)[1].seen) == 288 + begun + 42
+
+
 def test_forgetting_takes_the_least_recalled_whole_events() -> None:
     found = reader(sinks=0)
     state = found(ids(400)).state

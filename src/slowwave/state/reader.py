@@ -182,15 +182,20 @@ class Reader(StateModule[S]):
         """The likeliest tokens after a prompt (1, time), (1, said), and the state after prompt and answer.
 
         until   whether what was said is enough; the model's own end, which is not told, ends it too
-        recall  choose memories by the prompt first; else those in view stay
+        recall  choose memories by the prompt first, by its last `block` tokens if it is longer, and keep to them until
+                the answer ends; else each block is read as any other
         """
         if ids.shape[0] != 1:
             raise InputError(f"generate takes one row and got {ids.shape[0]}; call it for each")
         if not ids.shape[1]:
             raise InputError("the prompt has no tokens; ask something")
         now = self.init_state(1) if state is None else state
-        now = self.recall(ids, now) if recall else now
-        now = self.forward(ids, now).state
+        question = ids[:, max(0, ids.shape[1] - self.block) :] if recall and self.choice else None
+        if question is None:
+            now = self.forward(ids, now).state
+        else:
+            now = self.forward(ids[:, : ids.shape[1] - question.shape[1]], now).state
+            now = self._while_asking(question, self.recall(question, now), question)
         ends = _ends(self.base_model.model)
         said: list[int] = []
         for _ in range(max_new_tokens):
@@ -198,10 +203,22 @@ class Reader(StateModule[S]):
             if best in ends:
                 break
             said.append(best)
-            now = self.forward(ids.new_tensor([[best]]), now).state
+            now = self._while_asking(ids.new_tensor([[best]]), now, question)
             if until is not None and until(said):
                 break
         return ids.new_tensor([said]), now
+
+    def _while_asking(self, ids: Tensor, state: S, question: Tensor | None) -> S:
+        """The state after these tokens (1, time); where a block ends on the way, what the question calls for is chosen
+        anew, and not what the block asked."""
+        at = 0
+        while at < ids.shape[1]:
+            left = self.block - int(state.begun[0])
+            state = self.forward(ids[:, at : at + left], state).state
+            at += left
+            if question is not None and not int(state.begun[0]):
+                state = self.recall(question, state)
+        return state
 
     # -- states
 
