@@ -6,6 +6,7 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="needs the extra state")
 
+from slowwave.checks.states import check_state_system  # noqa: E402
 from slowwave.errors import InputError  # noqa: E402
 from slowwave.state.memo import MEMO  # noqa: E402
 
@@ -58,6 +59,28 @@ def test_what_halting_sees_takes_no_gradient_into_the_main_net() -> None:
     assert memory.kv.weight.grad is None or not memory.kv.weight.grad.any()
     assert memory.stop is not None
     assert memory.stop.weight.grad is not None
+
+
+def test_halting_and_a_small_capacity_hold_the_contract_too() -> None:
+    check_state_system(lambda: MEMO(**{**MEMO.SMALL, "halting": True, "capacity": 3}), show=lambda line: None)
+
+
+def test_halting_learns_to_stop_where_the_answer_is_right() -> None:
+    torch.manual_seed(0)
+    memory = memo(halting=True, hops=3)
+    state, query = memory.write(drawn(4, 5, 8), memory.init_state(4)), drawn(4, 3, 8, seed=1)
+    losses = torch.tensor([2.0, 0.0, 2.0], dtype=torch.float64).expand(4, 3, 3)
+    optimiser = torch.optim.Adam([p for m in (memory.watch, memory.stop) if m for p in m.parameters()], lr=0.1)
+    for _ in range(60):
+        optimiser.zero_grad()
+        memory.hop(query, state).loss(losses).backward()
+        optimiser.step()
+    found = memory.hop(query, state)
+    assert float(found.stop()[..., 1].detach().min()) > 0.8
+    stop = found.stop()
+    likely = torch.tensor([4.0, 2.0, 1.0], dtype=torch.float64) / 7
+    wanted = (stop * losses).sum(-1).mean() + 0.3 * (stop * (stop / likely).log()).sum(-1).mean()
+    assert torch.allclose(found.loss(losses, weight=0.3), wanted)
 
 
 def test_no_hop_is_an_error() -> None:

@@ -40,6 +40,20 @@ class Hops(NamedTuple):
         going = torch.cat([torch.ones_like(self.halt[..., :1]), (1 - self.halt[..., :-1]).cumprod(-1)], -1)
         return going * self.halt
 
+    def loss(self, losses: Tensor, prior: float = 0.5, weight: float = 0.01) -> Tensor:
+        """What halting learns from: the loss expected over hops, and a penalty on stopping otherwise than the prior.
+
+        losses  (batch, time, hops), what each hop's answer costs
+        prior   the chance to stop after a hop, of the geometric distribution that is held to be likely
+        weight  of the divergence from it
+
+        Source: Banino et al. 2021 (PonderNet). Differs: the prior is cut at the last hop.
+        """
+        stop = self.stop()
+        likely = prior * (1 - prior) ** torch.arange(stop.shape[-1], dtype=stop.dtype, device=stop.device)
+        apart = (stop * (stop.clamp_min(1e-12) * likely.sum() / likely).log()).sum(-1)
+        return ((stop * losses).sum(-1) + weight * apart).mean()
+
 
 class MEMO(StateModule[MemoState]):
     """An episodic memory of facts: a token is a fact of several items, `items` x `item` wide, and also a question.
@@ -76,9 +90,10 @@ class MEMO(StateModule[MemoState]):
         "4.2 % (lengths 4 and 5 unverified)."
     )
     differs = (
-        "Halting is trained as in PonderNet (Banino et al. 2021: the loss expected over hops, and a penalty "
-        "towards a geometric prior), not by REINFORCE, which collapses unless the hops are fixed first; `halting` is "
-        "off by default for the same reason. Facts carry no position. Of more facts than `capacity` the oldest go."
+        "Halting is trained as in PonderNet (Banino et al. 2021: `Hops.loss`, the loss expected over hops and a "
+        "penalty towards a geometric prior), not by REINFORCE, which collapses unless the hops are fixed first; "
+        "`halting` is off by default for the same reason. Facts carry no position. Of more facts than `capacity` the "
+        "oldest go."
     )
     proof = "proofs/memo.py"
     skips = {  # noqa: RUF012
@@ -173,9 +188,9 @@ class MEMO(StateModule[MemoState]):
 
     def _seen(self, before: Tensor, weights: Tensor, n: int) -> Tensor:
         """What the halting network is shown, gradients cut: how far the weights moved, and which hop it is."""
-        overlap = (before * weights).clamp_min(1e-12).sqrt().sum(-1).mean(-1)
+        overlap = (before * weights).detach().sqrt().sum(-1).mean(-1)
         hop = torch.eye(self.hops, dtype=weights.dtype, device=weights.device)[n]
-        return torch.cat([(1 - overlap).flatten()[:, None], hop.expand(overlap.numel(), -1)], 1).detach()
+        return torch.cat([(1 - overlap).flatten()[:, None], hop.expand(overlap.numel(), -1)], 1)
 
     def _settled(self, found: Hops) -> Tensor:
         """The answers, weighted by the probability to stop at each hop."""
