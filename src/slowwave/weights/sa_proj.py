@@ -44,8 +44,11 @@ class SAProj(Method):
     def prepare(self, learner: Learner) -> None:
         wanted = self.modules or sorted(PARTS[self.part])
         chosen = named(learner.model, wanted)
+        if any(".lora_" in name for name, _ in learner.model.named_parameters()):
+            chosen = [name for name in chosen if ".lora_" in name]  # what lies beneath an adapter stays as it is
         if not chosen:
             raise InputError(
-                f"a {type(learner.model).__name__} has no module called {' or '.join(wanted)}; give `modules`"
+                f"a {type(learner.model).__name__} has no module called {' or '.join(wanted)}, or no adapter on one; "
+                "give `modules`"
             )
         train_only(learner.model, chosen)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -24,6 +25,7 @@ from slowwave.weights.model import named, train_only
 from slowwave.weights.sparse_memory_finetuning import MemoryLayer, SparseMemoryFinetuning, add_memory, memory_of
 
 PEFT, PLAIN = "adapter_model.safetensors", "weights.safetensors"
+TRAINED = "trained_by_slowwave"  # of a model in memory: it is no longer the bare one
 
 
 class Student:
@@ -43,15 +45,19 @@ class Student:
             )
         self.subject = Subject(name, self.model, tokenizer)
         self.fingerprint = print_of(self.model, tokenizer)
+        if hasattr(self.model, TRAINED):
+            raise InputError("this model was trained by a night before, and is no longer the bare one; load it anew")
         self._stack: dict[str, Tensor] = {}  # the factors of nights that were added to the weights
+        self._moved: set[str] = set()  # the parameters that nights before have changed, where all may be
 
     def prepare(self, parent: Snapshot | None, path: Path | None) -> list[Method]:
         """Put in what the method trains, as the parent snapshot left it; the methods that this takes."""
-        given, kept = self.adapter, {} if path is None else tensors_of(path)
+        given, kept = self.adapter, {} if path is None or parent is None else whole(parent, path)
+        setattr(self.model, TRAINED, True)
         if given.kind == "lora":
             adapters.attach(self.model, given.rank, given.alpha, self._modules(), seed=given.seed)
-            if kept:
-                put_lora(self.model, kept)
+            if kept and path is not None:
+                put_lora(self.model, kept, _alpha(path))
             return []
         if given.kind == "stacked":
             if kept:
@@ -64,6 +70,7 @@ class Student:
                 _put_memory(memory, kept)
             return [SparseMemoryFinetuning(given.slots, train=given.train, batch=1)]
         _put_plain(self.model, kept)
+        self._moved = set(kept)
         chosen = named(self.model, given.modules) if given.modules else [n for n, _ in self.model.named_parameters()]
         train_only(self.model, chosen)
         return []
@@ -86,7 +93,7 @@ class Student:
             memory = memory_of(self.model)
             assert memory is not None
             return {name: value.detach().clone() for name, value in memory.named_parameters()}
-        return {n: p.detach().clone() for n, p in self.model.named_parameters() if p.requires_grad}
+        return {n: p.detach().clone() for n, p in self.model.named_parameters() if p.requires_grad or n in self._moved}
 
     def stack(self, factors: Mapping[str, Tensor]) -> None:
         """Add the factors of a night to those before it: their products add up."""
@@ -162,9 +169,34 @@ def tensors_of(path: Path) -> dict[str, Tensor]:
     return {name.removeprefix("base_model.model."): value for name, value in found.items()}
 
 
-def put_lora(model: nn.Module, kept: Mapping[str, Tensor]) -> None:
-    """Set the factors of an attached adapter."""
+def whole(snapshot: Snapshot, path: Path) -> dict[str, Tensor]:
+    """The same, where they are those that the snapshot names by its hash.
+
+    raises  FormatError
+    """
+    from slowwave.weights.snapshot import digest
+
+    found = tensors_of(path)
+    if digest(found) != snapshot.hash:
+        raise FormatError(f"the weights in {path} are not those that {snapshot.id} names; roll back to another")
+    return found
+
+
+def _alpha(path: Path) -> float:
+    """Of the adapter in a snapshot's folder."""
+    try:
+        return float(json.loads((path / "adapter_config.json").read_text("utf-8"))["lora_alpha"])
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise FormatError(f"{path / 'adapter_config.json'} cannot be read; roll back to another snapshot") from error
+
+
+def put_lora(model: nn.Module, kept: Mapping[str, Tensor], alpha: float) -> None:
+    """Set the factors of an attached adapter, which were trained at this alpha."""
     layers = adapters.layers_of(model)
+    for layer in layers.values():
+        if layer.lora_alpha["default"] != alpha:
+            now = layer.lora_alpha["default"]
+            raise InputError(f"the snapshot's adapter has alpha {alpha:g} and this one {now:g}; use that")
     wanted = {f"{path}.lora_{part}.weight" for path in layers for part in "AB"}
     if wanted != set(kept):
         odd = sorted(wanted ^ set(kept))[0]
@@ -207,13 +239,13 @@ def _put_plain(model: nn.Module, kept: Mapping[str, Tensor]) -> None:
 
 def with_snapshot(model: nn.Module, snapshot: Snapshot, path: Path) -> Any:
     """The model with a snapshot in it: a PeftModel for low-rank ones, else the model itself, changed in place."""
+    kept = whole(snapshot, path)
     if snapshot.kind in ("lora", "stacked"):
         from peft import PeftModel
 
         with warnings.catch_warnings():  # what peft calls and transformers is about to rename
             warnings.simplefilter("ignore", FutureWarning)
             return PeftModel.from_pretrained(model, str(path)).eval()
-    kept = tensors_of(path)
     if snapshot.kind == "memory":
         _put_memory(add_memory(model, len(kept["values"])), kept)
     else:

@@ -17,11 +17,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from slowwave.errors import InputError, SlowwaveError
+from slowwave.errors import FormatError, InputError, SlowwaveError
 from slowwave.promote.weights.adapter import Adapter
 from slowwave.promote.weights.general import General
 from slowwave.promote.weights.lessons import Lesson
 from slowwave.promote.weights.rehearsal import Rehearsal
+from slowwave.promote.weights.snapshots import read
 from slowwave.promote.weights.student import Student
 from slowwave.weights import METHODS
 from slowwave.weights.base import Method
@@ -60,6 +61,8 @@ def guards_of(adapter: Adapter) -> list[Method]:
     for name in adapter.protect:
         if name not in GUARDS:
             raise InputError(f"protect names {name!r}; beside rehearsal there are {', '.join(GUARDS)}")
+        if name == "sa-proj" and adapter.kind in ("stacked", "memory"):
+            raise InputError(f"{adapter.method} has its own choice of what it trains; leave sa-proj out of protect")
     return [METHODS[name]() for name in adapter.protect]
 
 
@@ -117,15 +120,28 @@ def _paced(learner: Learner, adapter: Adapter, step: int, total: int) -> None:
 
 def _wake(learner: Learner, guards: Sequence[Method], before: Path | None, general: General) -> None:
     """What guards hold from the nights before; at first, what matters for ordinary language."""
-    file = None if before is None else before / METHODS_FILE
-    if file is not None and file.is_file():
-        for method, state in zip(guards, torch.load(file, weights_only=True), strict=True):
-            method.load(state)
-        return
+    kept = {} if before is None else _kept(before)
     rows = general.rows[:32]
     day = Batch(rows, rows, torch.zeros(len(rows), dtype=torch.int64))
     for method in guards:
-        method.sleep(learner, day)
+        if method.name in kept:
+            method.load(kept[method.name])
+        else:
+            method.sleep(learner, day)
+
+
+def _kept(before: Path) -> dict[str, Any]:
+    """What the guards of a snapshot held, by name; nothing of an adapter that was added up, since a new one follows.
+
+    raises  FormatError where the file is damaged
+    """
+    file, made = before / METHODS_FILE, read(before)
+    if not file.is_file() or made.kind == "stacked":
+        return {}
+    try:
+        return dict(zip(made.parameters["protect"], torch.load(file, weights_only=True), strict=True))
+    except Exception as error:
+        raise FormatError(f"{file} cannot be read ({error!s:.100}); roll back to another snapshot") from error
 
 
 def keep_guards(guards: Sequence[Method], folder: Path) -> None:

@@ -1,0 +1,117 @@
+"""Snapshots hold what was judged, whatever the nights before them were; what is damaged or was taken back is told."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from slowwave.errors import FormatError, InputError
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("peft")
+
+from teaching import ANA, fact, filled, snapshots, tiny  # noqa: E402
+
+from slowwave.models.causal import fake_causal  # noqa: E402
+from slowwave.promote import load  # noqa: E402
+from slowwave.promote.weights import Adapter  # noqa: E402
+
+ROWS = torch.arange(60, 92)[None]
+
+
+@pytest.fixture
+def memory(tmp_path):
+    with filled(tmp_path) as made:
+        yield made
+
+
+def logits(model: Any) -> Any:
+    with torch.no_grad():
+        return model(ROWS).logits
+
+
+def taught(memory: Any, **given: Any) -> Adapter:
+    """A night; the adapter, whose model is as it was judged."""
+    adapter = tiny(**{"lr": 1e-2, **given})
+    assert memory.sleep(into=adapter, **ANA).trained["active"]
+    return adapter
+
+
+def weights_of(tmp_path: Path) -> Path:
+    lines = snapshots(tmp_path)
+    return next(lines.path(lines.active.id).glob("*.safetensors"))
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ({"protect": ["sa-proj"]}, {"protect": ["sa-proj"]}),
+        ({"method": "full"}, {"method": "full", "modules": ["q_proj"]}),
+        ({"method": "full", "protect": ["spurious-forgetting"]},) * 2,
+    ],
+)
+def test_a_second_night_is_loaded_as_it_was_judged(tmp_path, memory, first, second):
+    for given, new in ((first, "Noma"), (second, "Luba")):
+        adapter = taught(memory, **given)
+        model, _ = load(tmp_path / "ana.db", model=fake_causal())
+        torch.testing.assert_close(logits(model), logits(adapter.model[0]), atol=1e-4, rtol=1e-4)
+        fact(memory, new, "home", "Cork")
+
+
+def test_a_selection_of_projections_leaves_what_lies_beneath_an_adapter(memory):
+    adapter = taught(memory, protect=["sa-proj"])
+    bare = dict(fake_causal()[0].named_parameters())
+    now = dict(adapter.model[0].named_parameters())
+    assert all(torch.equal(p, bare[n.replace(".base_layer", "")]) for n, p in now.items() if ".lora_" not in n)
+    fact(memory, "Noma", "home", "Cork")
+    for method in ("factorize-centralize", "sparse-memory-finetuning"):
+        with pytest.raises(InputError, match="leave sa-proj out"):
+            memory.sleep(into=tiny(method=method, protect=["sa-proj"]), **ANA)
+
+
+def test_another_alpha_would_scale_what_was_learned_and_is_refused(memory):
+    taught(memory, alpha=16.0)
+    fact(memory, "Noma", "home", "Cork")
+    with pytest.raises(InputError, match="alpha 16 and this one 64"):
+        memory.sleep(into=tiny(alpha=64.0), **ANA)
+    taught(memory, alpha=16.0)
+
+
+def test_what_protects_may_change_from_night_to_night(memory):
+    for place, protect in enumerate((["ewc"], ["spurious-forgetting", "ewc"], ["ewc", "sa-proj"], [], ["ewc"])):
+        taught(memory, protect=protect)
+        fact(memory, f"Noma{'abcde'[place]}", "home", "Cork")
+
+
+def test_a_model_in_memory_serves_one_night(memory):
+    adapter = taught(memory)
+    fact(memory, "Noma", "home", "Cork")
+    with pytest.raises(InputError, match="load it anew"):
+        memory.sleep(into=adapter, **ANA)
+
+
+@pytest.mark.parametrize("method", ["lora", "full", "sparse-memory-finetuning"])
+def test_weights_that_are_not_those_of_the_hash_are_refused(tmp_path, memory, method):
+    taught(memory, method=method, lr=1e-2 if method != "sparse-memory-finetuning" else 1.0)
+    file = weights_of(tmp_path)
+    words = bytearray(file.read_bytes())
+    words[-3] ^= 0x40
+    file.write_bytes(bytes(words))
+    with pytest.raises(FormatError, match="not those that 0001"):
+        load(tmp_path / "ana.db", model=fake_causal())
+    fact(memory, "Noma", "home", "Cork")
+    with pytest.raises(FormatError, match="roll back"):
+        memory.sleep(into=tiny(method=method), **ANA)
+    file.write_bytes(bytes(words[:100]))
+    with pytest.raises(FormatError, match="roll back"):
+        load(tmp_path / "ana.db", model=fake_causal())
+
+
+def test_guards_whose_file_is_damaged_say_so(tmp_path, memory):
+    taught(memory, protect=["ewc"])
+    (weights_of(tmp_path).parent / "methods.pt").write_bytes(b"x")
+    fact(memory, "Noma", "home", "Cork")
+    with pytest.raises(FormatError, match=r"methods\.pt cannot be read"):
+        memory.sleep(into=tiny(protect=["ewc"]), **ANA)
