@@ -14,6 +14,7 @@ pytest.importorskip("peft")
 
 from teaching import ANA, fact, filled, snapshots, tiny  # noqa: E402
 
+import slowwave.promote.weights.unlearning as unlearning  # noqa: E402
 from slowwave.models.causal import fake_causal  # noqa: E402
 from slowwave.promote import load  # noqa: E402
 from slowwave.promote.weights import Adapter  # noqa: E402
@@ -115,3 +116,27 @@ def test_guards_whose_file_is_damaged_say_so(tmp_path, memory):
     fact(memory, "Noma", "home", "Cork")
     with pytest.raises(FormatError, match=r"methods\.pt cannot be read"):
         memory.sleep(into=tiny(protect=["ewc"]), **ANA)
+
+
+def test_dampening_goes_on_until_something_was_dampened_and_names_a_parent_that_is_there(tmp_path, memory, monkeypatch):
+    monkeypatch.setattr(unlearning, "adapter_of", lambda snapshot, model=None: tiny(lr=1e-2, epochs=3))
+    taught(memory, epochs=3)
+    fact(memory, "Noma", "home", "Cork")
+    taught(memory, epochs=3)
+    before = snapshots(tmp_path).active
+    assert memory.erase(memory.list(**ANA)[0].id, adapters="dampen", **ANA).adapters == ()
+    after = snapshots(tmp_path).active
+    assert after.metrics["share dampened"] > 0
+    assert after.hash != before.hash
+    assert after.metrics["membership after"] < after.metrics["membership before"]
+    assert after.parent is None  # the first night held it too, and is gone
+    assert snapshots(tmp_path).rollback() is None
+
+
+def test_dampening_that_can_dampen_nothing_is_refused(tmp_path, memory, monkeypatch):
+    monkeypatch.setattr(unlearning, "adapter_of", lambda snapshot, model=None: tiny())
+    monkeypatch.setattr(unlearning, "ALPHAS", (1e9,))
+    taught(memory)
+    receipt = memory.erase(memory.list(**ANA)[0].id, adapters="dampen", **ANA)
+    assert "no weight could be dampened" in receipt.unlearned[0]
+    assert receipt.adapters

@@ -63,9 +63,7 @@ def retrain(
     if active is None or set(gone).isdisjoint(active.records):
         return None
     adapter = adapter_of(active, model)
-    start: Snapshot | None = active
-    while start is not None and not set(gone).isdisjoint(start.records):
-        start = None if start.parent is None else _parent(snapshots, start)
+    start = _clean(snapshots, active, gone)
     before = set() if start is None else set(start.records)
     taught = set(active.records) - set(gone)
     new = tuple(one for one in engrams if one.id in taught - before)
@@ -77,11 +75,15 @@ def retrain(
     return night(plan_of(Selection(new, old, {})), adapter, snapshots, folder, progress, start, note)
 
 
-def _parent(snapshots: Snapshots, one: Snapshot) -> Snapshot | None:
-    try:
-        return snapshots.get(one.parent or "")
-    except NotFoundError:  # it was removed: from the bare model, then
-        return None
+def _clean(snapshots: Snapshots, one: Snapshot, gone: Collection[str]) -> Snapshot | None:
+    """The nearest of a snapshot and its ancestors that never held any of these records; None for the bare model."""
+    now: Snapshot | None = one
+    while now is not None and not set(gone).isdisjoint(now.records):
+        try:
+            now = None if now.parent is None else snapshots.get(now.parent)
+        except NotFoundError:  # it was removed: the bare model, then
+            now = None
+    return now
 
 
 def dampened(
@@ -93,8 +95,9 @@ def dampened(
     engrams  the records that are to stay
     gone     those that are to go; their words are needed, so this comes before an erasure
     returns  the snapshot without them, with `membership` before and after among its metrics: how well the loss tells
-             what was taught from the same with wrong values; 0.5 is not at all. It is accepted if none of them is
-             held any more and the rest is within the bounds of the Adapter. None where the active one holds none
+             what was taught from the same with wrong values; 0.5 is not at all. It is accepted if some weights were
+             dampened, none of the records is held any more and the rest is within the bounds of the Adapter. None
+             where the active one holds none
     """
     active = snapshots.active
     ids = {one.id for one in gone}
@@ -115,17 +118,21 @@ def dampened(
     goes, stays = batch_of(out, student), _stays(stay, general, student)
     wrong = _wrong(out, student)
     metrics = {"membership before": membership(student.model, NextToken(), goes, wrong)}
-    found = _ladder(student, out, goes, stays, adapter.budget, progress)
+    found = _ladder(student, out, goes, stays, wrong, adapter.budget, progress)
     metrics |= found | {"membership after": membership(student.model, NextToken(), goes, wrong)}
     facts = asked(student.subject, (*out, *stay), adapter.seed, progress)
     left = {id_: answer for id_, answer in facts.items() if id_ not in ids}
     verdict = judged(left, (), protected.measure(student.subject), adapter.held if left else 0.0, adapter.budget)
     still_held = sum(answer.held for id_, answer in facts.items() if id_ in ids)
-    reasons = (f"{still_held} of them are still held" if still_held else "", verdict.reason)
+    reasons = (
+        "" if found["share dampened"] else "no weight could be dampened within the budget",
+        f"{still_held} of them are still held" if still_held else "", verdict.reason,
+    )  # fmt: skip
     reason = "; ".join(part for part in reasons if part)
     data = tuple(tuple(id_ for id_ in taught if id_ not in ids) for taught in active.data)
+    clean = _clean(snapshots, active, ids)
     made = replace(
-        active, parent=active.parent, data=data, accepted=not reason, reason=reason,
+        active, parent=None if clean is None else clean.id, data=data, accepted=not reason, reason=reason,
         metrics={**verdict.metrics, **metrics}, facts=verdict.facts, forgotten=(), steps=0, marks={},
         note=f"{active.id} dampened: {len(ids & set(active.records))} records",
     )  # fmt: skip
@@ -162,9 +169,11 @@ def _wrong(out: Sequence[Lesson], student: Student) -> Batch:
 
 
 def _ladder(
-    student: Student, out: Sequence[Lesson], goes: Batch, stays: Batch, budget: float, progress: Progress
+    student: Student, out: Sequence[Lesson], goes: Batch, stays: Batch, wrong: Batch, budget: float, progress: Progress
 ) -> dict[str, float]:
-    """Down the ladder of alphas until none of what is to go is held, as long as what stays keeps to the budget."""
+    """Down the ladder of alphas until some weights were dampened, none of what is to go is held and its loss no longer
+    tells it from the same with wrong values; as long as what stays keeps to the budget.
+    """
     model, aim = student.model, NextToken()
     theirs, both = importance(model, aim, goes), importance(model, aim, join([goes, stays]))
     before, start = values(trainable(model)), _loss(student, stays)
@@ -176,7 +185,8 @@ def _ladder(
         if _loss(student, stays) > start * (1 + max(budget, 0.01)):
             break
         best = (alpha, share, values(trainable(model)))
-        if not any(answer.held for answer in asked(student.subject, out).values()):
+        told = membership(model, aim, goes, wrong) > 0.5
+        if share and not told and not any(answer.held for answer in asked(student.subject, out).values()):
             break
     put(model, best[2])
     return {"alpha": best[0], "share dampened": best[1]}
