@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from slowwave.errors import FormatError, InputError
+from slowwave.errors import FormatError, InputError, NotFoundError
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("peft")
@@ -15,6 +15,7 @@ pytest.importorskip("peft")
 from teaching import ANA, fact, filled, snapshots, tiny  # noqa: E402
 
 import slowwave.promote.weights.unlearning as unlearning  # noqa: E402
+from slowwave.cli import main  # noqa: E402
 from slowwave.models.causal import fake_causal  # noqa: E402
 from slowwave.promote import load  # noqa: E402
 from slowwave.promote.weights import Adapter  # noqa: E402
@@ -116,6 +117,43 @@ def test_guards_whose_file_is_damaged_say_so(tmp_path, memory):
     fact(memory, "Noma", "home", "Cork")
     with pytest.raises(FormatError, match=r"methods\.pt cannot be read"):
         memory.sleep(into=tiny(protect=["ewc"]), **ANA)
+
+
+def test_a_snapshot_that_cannot_be_read_stops_an_erasure_before_anything_is_gone(tmp_path, memory):
+    taught(memory)
+    (weights_of(tmp_path).parent / "snapshot.json").write_text("{")
+    one = memory.list(**ANA)[0].id
+    with pytest.raises(FormatError, match="no description of a snapshot"):
+        memory.erase(one, **ANA)
+    assert memory.get(one, **ANA).id == one
+
+
+def test_a_mark_is_taken_back_with_what_it_was_for(tmp_path, memory, capsys):
+    taught(memory)
+    where = ("--db", str(memory.path), "--user-id", "ana", "--embedder", "fake")
+    one = memory.list(**ANA)[0].id
+    memory.forget(one, **ANA)
+    assert main(["adapters", "list", *where]) == 0
+    assert main(["adapters", "show", "0001", *where]) == 0
+    assert snapshots(tmp_path).active.marks == {one: "forgotten"}
+    memory.undo(**ANA)
+    assert main(["adapters", "retrain", *where]) == 0
+    assert "nothing that the active snapshot holds has changed" in capsys.readouterr().out
+    assert snapshots(tmp_path).active.marks == {}
+
+
+def test_a_parent_that_was_removed_is_told_and_the_bare_model_can_be_had(tmp_path, memory, capsys):
+    taught(memory)
+    fact(memory, "Noma", "home", "Cork")
+    taught(memory)
+    lines = snapshots(tmp_path)
+    lines.remove("0001")
+    with pytest.raises(NotFoundError, match=r"from which 0002-.* was removed"):
+        lines.rollback()
+    where = ("--db", str(memory.path), "--user-id", "ana", "--embedder", "fake")
+    assert main(["adapters", "rollback", "--force", *where]) == 0
+    assert "the bare model is in use" in capsys.readouterr().out
+    assert lines.active is None
 
 
 def test_dampening_goes_on_until_something_was_dampened_and_names_a_parent_that_is_there(tmp_path, memory, monkeypatch):

@@ -37,7 +37,10 @@ def fill_adapters(parser: Parser) -> None:
     parser.add_argument(
         "--folder", metavar="FOLDER", help="where the snapshots are (default: beside the memory's file)"
     )
-    parser.add_argument("--force", action="store_true", help="with activate: also one that was refused")
+    parser.add_argument(
+        "--force", action="store_true",
+        help="with activate: also one that was refused; with rollback: the bare model where the parent was removed",
+    )  # fmt: skip
     takes()(parser)
 
 
@@ -126,7 +129,7 @@ def changed(
         one: Snapshot | None = snapshots.remove(ids[0])
         said = f"removed {ids[0] if one is None else one.id}"
     else:
-        one = snapshots.rollback() if action == "rollback" else snapshots.activate(ids[0], force)
+        one = snapshots.rollback(force) if action == "rollback" else snapshots.activate(ids[0], force)
         said = "the bare model is in use" if one is None else f"{one.id} is in use"
     params = {"action": action, "snapshot": None if one is None else one.id}
     own = scope_of(scope)

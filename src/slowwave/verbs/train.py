@@ -77,12 +77,11 @@ def folders(memory: Memory, view: View) -> list[Path]:
 
 
 def mark_changed(view: View, snapshots: Snapshots) -> None:
-    """Note on the snapshots what has been superseded, forgotten or erased since."""
+    """Note on the snapshots what has been superseded, forgotten or erased since; what was undone is no longer noted."""
     records = sorted({id_ for one in snapshots.list() for id_ in one.records})
     if records:
         found = view.get(records)
-        changed = {id_: became for id_ in records if (became := _became(found.get(id_)))}
-        snapshots.mark(changed)
+        snapshots.mark({id_: _became(found.get(id_)) for id_ in records})
 
 
 def _became(engram: Engram | None) -> str:
@@ -126,6 +125,8 @@ def erase(
         raise InputError(f"adapters is {how!r:.60}; it must be one of {', '.join(HOWS)}")
     view = memory.store.view(scope)
     places = folders(memory, view)
+    for folder in places:  # one that cannot be read is told before anything is gone
+        holding(folder, ids)
     done = taken_out(memory, places, descendants(view, ids), how, progress) if places and how == "dampen" else ()
     gone = write.erased(memory, scope, ids)
     if places and how == "retrain":

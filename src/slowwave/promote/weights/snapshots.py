@@ -160,15 +160,23 @@ class Snapshots:
             _written(file, chosen.id + "\n")
         return chosen
 
-    def rollback(self) -> Snapshot | None:
+    def rollback(self, force: bool = False) -> Snapshot | None:
         """Use the parent of the active one; None where that is the bare model.
 
-        raises  NotFoundError where none is active
+        force   the bare model, where the parent was removed
+        raises  NotFoundError where none is active, or the parent was removed
         """
         now = self.active
         if now is None:
             raise NotFoundError(f"no snapshot of {self.scope} is active; there is nothing to go back from")
-        return self.activate(now.parent, force=True)
+        if now.parent is None or (self.line / now.parent / WORDS).is_file():
+            return self.activate(now.parent, force=True)
+        if not force:
+            raise NotFoundError(
+                f"{now.parent}, from which {now.id} went on, was removed; activate another, or use the bare model with "
+                "force"
+            )
+        return self.activate(None)
 
     def remove(self, id_: str) -> Snapshot:
         """Delete the files of a snapshot. raises ConflictError for the active one."""
@@ -201,15 +209,18 @@ class Snapshots:
         return f"{max((number(one.id) for one in self.list()), default=0) + 1:04d}-{hash_[:8]}"
 
     def mark(self, records: Mapping[str, str]) -> Sequence[str]:
-        """Note what became of records since they were taught (record -> what); the snapshots that hold any of them."""
+        """Note what became of records since they were taught (record -> what, "" takes a mark back); the snapshots that
+        hold any of them.
+        """
         touched = []
         for one in self.list():
             mine = {id_: records[id_] for id_ in one.records if id_ in records}
             if mine:
                 touched.append(one.id)
-            if any(one.marks.get(id_) != what for id_, what in mine.items()):
-                _written(self.line / one.id / WORDS, json.dumps(
-                    replace(one, marks={**one.marks, **mine}).to_dict(), indent=1) + "\n")  # fmt: skip
+            marks = {id_: what for id_, what in {**one.marks, **mine}.items() if what}
+            if marks != one.marks:
+                words = json.dumps(replace(one, marks=marks).to_dict(), indent=1)
+                _written(self.line / one.id / WORDS, words + "\n")
         return touched
 
     @property
