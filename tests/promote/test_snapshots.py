@@ -178,3 +178,23 @@ def test_dampening_that_can_dampen_nothing_is_refused(tmp_path, memory, monkeypa
     receipt = memory.erase(memory.list(**ANA)[0].id, adapters="dampen", **ANA)
     assert "no weight could be dampened" in receipt.unlearned[0]
     assert receipt.adapters
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"lr": "fast"}, {"lr": -1}, {"lr": True}, {"rank": 2.5}, {"epochs": 1.5}, {"batch": 2.5}, {"most": 1.5},
+        {"known": 1.5}, {"seed": -1}, {"seed": "a"}, {"alpha": -4}, {"alpha": "x"}, {"modules": "q_proj"},
+        {"protect": "ewc"}, {"kinds": "fact"}, {"method": ["lora"]}, {"filters": "x"}, {"general": 5}, {"folder": 5},
+        {"keep": 5},
+    ],
+)  # fmt: skip
+def test_a_value_that_cannot_be_meant_is_named(given):
+    with pytest.raises(InputError, match=next(iter(given))):
+        Adapter("model.gguf", **given)
+
+
+def test_modules_that_the_model_has_not_are_named(memory):
+    for method in ("lora", "full"):
+        with pytest.raises(InputError, match=r"nope|name modules that the model has"):
+            memory.sleep(into=tiny(method=method, modules=["nope"]), **ANA)

@@ -48,7 +48,12 @@ def attach(
     config = peft.LoraConfig(r=rank, lora_alpha=alpha, target_modules=list(modules) or linear_layers(model))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        _inject(config, model, name)
+        try:
+            _inject(config, model, name)
+        except ValueError as error:
+            raise InputError(
+                f"an adapter cannot sit on {', '.join(modules)} of a {type(model).__name__}: {error}"
+            ) from error
     if not layers_of(model):
         raise InputError(f"the adapter found none of {list(modules)} in a {type(model).__name__}")
     for path, parameter in model.named_parameters():

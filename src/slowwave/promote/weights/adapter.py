@@ -20,6 +20,7 @@ RECIPES: dict[str, str] = {  # method -> the kind of thing that it leaves behind
 }
 # slots are moved by plain gradient descent, and each carries a small part of what a token reads: hence so large a rate
 RATES = {"lora": 1.5e-3, "full": 3e-5, "factorize-centralize": 8e-4, "sparse-memory-finetuning": 1e5}
+WHOLE = {"known", "least_support", "most", "epochs", "batch", "rank", "save_every", "slots", "train", "seed"}
 
 
 class Adapter:
@@ -88,22 +89,35 @@ class Adapter:
         save_every: int = 50,
         seed: int = 0,
     ) -> None:
-        if method not in RECIPES:
-            raise InputError(f"no method {method!r} to train with; there are {', '.join(RECIPES)}")
+        if not isinstance(method, str) or method not in RECIPES:
+            raise InputError(f"no method {method!r:.60} to train with; there are {', '.join(RECIPES)}")
         for name, value, low, high in (
             ("replay", replay, 0, 16), ("strength", strength, 0, 1000), ("held", held, 0, 1),
             ("budget", budget, 0, 1e9),
             ("known", known, 0, 10_000), ("least_support", least_support, 0, 10_000), ("most", most, 1, 100_000),
             ("least_days", least_days, 0, 1e6), ("epochs", epochs, 1, 10_000), ("batch", batch, 1, 4096),
             ("rank", rank, 1, 4096), ("save_every", save_every, 0, 10**9), ("slots", slots, 16, 10**8),
-            ("train", train, 1, 10**8),
+            ("train", train, 1, 10**8), ("alpha", alpha, 1e-6, 1e6), ("seed", seed, 0, 10**18),
+            ("lr", RATES[method] if lr is None else lr, 1e-12, 1e9),
         ):  # fmt: skip
             if isinstance(value, bool) or not isinstance(value, (int, float)) or not low <= value <= high:
                 raise InputError(f"{name} is {value!r:.60}; it must be a number between {low:g} and {high:g}")
+            if name in WHOLE and not isinstance(value, int):
+                raise InputError(f"{name} is {value!r:.60}; it must be a whole number")
+        lists: dict[str, Any] = {"protect": protect, "kinds": kinds, "modules": modules}
+        for name, given in lists.items():
+            if isinstance(given, str) or not isinstance(given, Sequence):
+                raise InputError(f"{name} is {given!r:.60}; it must be a list, such as [{str(given)!r:.60}]")
+        paths: dict[str, Any] = {"folder": folder, "general": general, "guard": guard}
+        for name, given in paths.items():
+            if given is not None and not isinstance(given, (str, Path)):
+                raise InputError(f"{name} is {given!r:.60}; it must be a path")
+        if keep is not None and not isinstance(keep, (str, Path, Sequence)):
+            raise InputError(f"keep is {keep!r:.60}; it must be the path of a file, or a list of sentences")
+        if filters is not None and not isinstance(filters, Mapping):
+            raise InputError(f'filters is {filters!r:.60}; it must be a table, such as {{"source": "diary"}}')
         if unknown := [kind for kind in kinds if kind not in KINDS]:
             raise InputError(f"kinds names {unknown[0]!r}; there are {', '.join(KINDS)}")
-        if lr is not None and not lr > 0:
-            raise InputError(f"lr is {lr!r}; give a number above 0, or leave it out")
         self.model, self.method, self.folder = model, method, None if folder is None else Path(folder).expanduser()
         self.replay, self.strength, self.protect = replay, strength, tuple(protect)
         self.general, self.guard, self.known = general, guard, known
