@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from dataclasses import replace
-from typing import get_args
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -307,3 +308,24 @@ def test_data_sets_of_other_libraries_can_be_fed_in() -> None:
     assert record.matrix[-1][1] > 0.6
     with pytest.raises(InputError, match="2 data sets to train on and 1 to test on"):
         of_datasets(pairs, pairs[:1])
+
+
+def test_a_save_that_is_killed_at_the_same_step_leaves_the_one_before(tmp_path, monkeypatch) -> None:
+    learner = Learner(classifier(), ["replay"])
+    learner.write(DATA.train.x[:8], DATA.train.y[:8])
+    kept = learner.save(tmp_path)
+    with torch.no_grad():  # as a night does, between two steps
+        learner.model.head.weight.mul_(0.5)
+    replace_ = os.replace
+
+    def killed(source: Any, target: Any) -> None:
+        if str(target).endswith("snapshot.json"):
+            raise KeyboardInterrupt
+        replace_(source, target)
+
+    monkeypatch.setattr(os, "replace", killed)
+    with pytest.raises(KeyboardInterrupt):
+        learner.save(tmp_path)
+    other = Learner(classifier(), ["replay"])
+    assert other.load(tmp_path).hash == kept.hash
+    assert torch.allclose(other.model.head.weight, 2 * learner.model.head.weight)

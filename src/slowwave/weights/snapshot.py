@@ -60,7 +60,7 @@ def write_snapshot(
     """Write the state first, then the words that name it, each by a rename: a reader never sees half of one."""
     folder.mkdir(parents=True, exist_ok=True)
     hash_ = digest(state["model"])
-    file = f"state-{steps:08d}.pt"
+    file = f"state-{steps:08d}-{hash_[:8]}.pt"  # a step may be saved again with other weights, after its night
     torch.save(dict(state), folder / f"{file}.new")
     os.replace(folder / f"{file}.new", folder / file)
     made = Snapshot(
