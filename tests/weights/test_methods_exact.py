@@ -141,6 +141,21 @@ def test_forgetting_without_what_it_needs_says_so() -> None:
         ssd.forget(learner, DATA.train)
 
 
+def test_what_mattered_before_the_head_grew_is_still_known() -> None:
+    ssd = SSD()
+    learner = Learner(Classifier(64, (24,), 2), [ssd], lr=0.0)  # nothing moves, so importances add up to the mean
+    stream = split(DATA, 2)
+    learner.learn(stream.first(1))
+    first = ssd.importance["head.weight"].clone()
+    learner.learn(stream.first(2))
+    assert ssd.importance["head.weight"].shape == (4, 24)
+    second = importance(learner.model, Classification(), stream.experiences[1].load())["head.weight"]
+    many = [len(e.load()) for e in stream.experiences[:2]]
+    due = many[1] * second
+    due[:2] += many[0] * first
+    assert torch.allclose(ssd.importance["head.weight"], due / sum(many), atol=1e-6)
+
+
 def test_membership_is_a_half_where_nothing_tells_and_more_after_overfitting() -> None:
     wrong = torch.randint(0, 6, (100,), generator=torch.Generator().manual_seed(0))
     seen, unseen = examples(DATA.train.x[:50], wrong[:50]), examples(DATA.train.x[50:100], wrong[50:])

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from slowwave.errors import InputError
 from slowwave.weights.base import Method
-from slowwave.weights.batch import Batch
+from slowwave.weights.batch import Batch, widened
 from slowwave.weights.learner import Learner
 from slowwave.weights.objective import Objective
 from slowwave.weights.vectors import Named, sample_gradients, still, trainable, values
@@ -62,10 +62,8 @@ class SSD(Method):
         found = importance(learner.model, learner.aim(day.y), day, self.labels)
         total = self.seen + many
         for name, part in found.items():
-            old = self.importance.get(name)
-            self.importance[name] = part if old is None or old.shape != part.shape else (
-                old * (self.seen / total) + part * (many / total)
-            )  # fmt: skip
+            old = widened(self.importance.get(name, torch.zeros_like(part)), part.shape)  # of a head that has grown
+            self.importance[name] = old * (self.seen / total) + part * (many / total)
         self.seen = total
         return {"examples": float(total)}
 
