@@ -343,6 +343,14 @@ def test_a_discounted_stage_lies_between_before_and_after() -> None:
     assert torch.allclose(ends[0.25], 0.25 * ends[1.0], atol=1e-6)
 
 
+def test_a_stage_of_an_adapter_is_not_discounted_factor_by_factor() -> None:
+    model = tiny_language_model()
+    adapters.attach(model, rank=2)
+    with pytest.raises(InputError, match=r"FactorizeCentralize\(share=\.\.\.\)"):
+        Learner(model, [SLMMitigation(discount=0.5)]).learn(facts(1))
+    Learner(model, [SLMMitigation(discount=1.0)]).learn(facts(1))
+
+
 def test_a_share_of_replay_is_kept_to_over_many_steps() -> None:
     method = SLMMitigation(mix=0.15)
     learner = Learner(classifier(), [method])

@@ -54,6 +54,11 @@ class SLMMitigation(Method):
 
     def begin(self, learner: Learner) -> None:
         self.start = values(trainable(learner.model))
+        if (self.discount < 1 or self.base) and any(".lora_" in name for name in self.start):
+            raise InputError(
+                "the model trains an adapter, and a share of its factors is not that share of what it changes; in "
+                "place of a discount give FactorizeCentralize(share=...), or use slowwave.weights.adapters.rescale"
+            )
         if self.base and not self.first:
             self.first = dict(self.start)
 
