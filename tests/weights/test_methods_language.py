@@ -9,6 +9,8 @@ from torch import nn
 from slowwave.checks.methods import facts, tiny_language_model
 from slowwave.errors import InputError
 from slowwave.weights import Classifier, Learner
+from slowwave.weights.base import Method
+from slowwave.weights.refresh import RefreshLearning
 from slowwave.weights.sa_proj import SAProj
 from slowwave.weights.sparse_memory_finetuning import SparseMemoryFinetuning, add_memory, memory_of
 from slowwave.weights.spurious_forgetting import Freeze
@@ -49,6 +51,24 @@ def test_only_chosen_slots_move_even_with_moments_and_decay() -> None:
         assert 0 < int(moved.sum()) <= 3
         for name, part in others.items():
             assert torch.equal(dict(learner.model.named_parameters())[name], part)
+
+
+@pytest.mark.parametrize("other", ["gem", RefreshLearning(delta=0.0)], ids=["gem", "der++"])
+def test_the_slots_written_are_those_of_the_step_whatever_else_runs_the_model(other: str | Method) -> None:
+    method = SparseMemoryFinetuning(slots=256, top=2, train=6, choose="tf")
+    learner = Learner(tiny_language_model(), [other, method], lr=0.5, batch=3)
+    stream = facts(2)
+    learner.learn(stream.first(1))
+    memory = memory_of(learner.model)
+    assert memory is not None
+    before = memory.values.detach().clone()
+    batch = stream.experiences[1].load().take(torch.arange(3))
+    learner.model(batch.x.clamp_min(0))
+    assert memory.used is not None
+    own = set(memory.used[batch.x >= 0].flatten().tolist())
+    learner.task = 1
+    learner.learn_batch(batch)
+    assert set(torch.nonzero((memory.values != before).any(1)).flatten().tolist()) <= own
 
 
 def test_slots_of_ordinary_text_are_spared() -> None:

@@ -107,6 +107,7 @@ class SparseMemoryFinetuning(Method):
         self._today: list[Tensor] = []
         self._before: Tensor | None = None
         self._chosen: Tensor | None = None
+        self._used: Tensor | None = None  # the slots of the step's own examples
 
     def prepare(self, learner: Learner) -> None:
         memory = memory_of(learner.model)
@@ -130,10 +131,14 @@ class SparseMemoryFinetuning(Method):
                 self.seen += torch.bincount(memory.used[part >= 0].flatten(), minlength=len(self.seen)) > 0
                 self.documents += 1
 
+    def sample_weights(self, learner: Learner, batch: Batch, losses: Tensor, logits: Tensor) -> Tensor | None:
+        self._used = _present(learner.model).used  # here, since other methods may run the model again
+        return None
+
     def grad_transform(self, learner: Learner, gradient: Tensor, batch: Batch) -> Tensor:
-        memory = _present(learner.model)
-        assert memory.used is not None
-        used = memory.used[: len(batch)][batch.x >= 0]
+        memory, used = _present(learner.model), self._used
+        assert used is not None
+        used = used[: len(batch)][batch.x >= 0]
         counts = torch.bincount(used.flatten(), minlength=len(memory.values)).float()
         self._today.append(torch.nonzero(counts).flatten())
         self._chosen = chosen = self._choose(counts, learner)

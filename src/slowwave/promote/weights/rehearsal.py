@@ -12,7 +12,6 @@ from slowwave.weights.base import Method
 from slowwave.weights.batch import Batch
 from slowwave.weights.learner import Learner
 from slowwave.weights.objective import plain
-from slowwave.weights.sparse_memory_finetuning import memory_of
 
 
 class Rehearsal(Method):
@@ -47,9 +46,5 @@ class Rehearsal(Method):
         if not many or not self.strength:
             return {}
         places = self.general.draw(learner.rng, many)
-        memory = memory_of(learner.model)
-        used = None if memory is None else memory.used  # by the lessons: what sparse finetuning goes by
         term = self.general.loss(plain(learner.model(self.general.rows[places])), places)
-        if memory is not None:
-            memory.used = used
         return {"general": self.strength * term}
