@@ -108,6 +108,29 @@ def test_other_rotary_models_are_opened(kind: str) -> None:
         assert attached.logits(ids[:5]).shape == (5, 50)
 
 
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+@pytest.mark.parametrize("system", sorted(SMALL))
+def test_a_model_in_half_precision_is_opened_and_its_state_goes_on(system: str, dtype: str, tmp_path: Any) -> None:
+    model, tokenizer = fake_causal()
+    torch.manual_seed(0)
+    attached = attach((model.to(getattr(torch, dtype)), tokenizer), system, **SMALL[system])
+    assert model.config._attn_implementation == "sdpa"
+    attached.write(TEXT)
+    assert attached.logits("Where?").isfinite().all()
+    attached.save(tmp_path / "a.state")
+    said = attached.generate("Where?", max_new_tokens=4, stop="")
+    attached.load(tmp_path / "a.state")
+    assert attached.generate("Where?", max_new_tokens=4, stop="") == said
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_a_rotation_that_is_not_known_is_refused(dtype: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    model, tokenizer = fake_causal()
+    monkeypatch.setattr("slowwave.state.attending.Attending.rotate", lambda self, x, positions: x)
+    with pytest.raises(ModelError, match="not known here"):
+        attach((model.to(getattr(torch, dtype)), tokenizer), "em-llm")
+
+
 def test_bad_input_is_told() -> None:
     with pytest.raises(InputError, match="em-llm, memory-llm, m-plus, memory-3"):
         attach(fake_causal(), "titans")
