@@ -90,6 +90,20 @@ def test_what_is_erased_while_it_is_encoded_leaves_no_block(memory, path, monkey
     assert len(found) == 2
 
 
+def test_a_model_that_was_trained_since_reads_no_block_of_what_it_was(memory):
+    model = fake_causal()
+    before = memory.context("Where does Ana live?", form="kv", model=model, **ASK).attended
+    with torch.no_grad():
+        for parameter in model[0].parameters():
+            parameter.mul_(1.3)
+    after = memory.context("Where does Ana live?", form="kv", model=model, **ASK).attended
+    fresh = KeyValues(*model).attend(memory.list(**ANA))
+    assert before is not None
+    assert after is not None
+    assert not torch.equal(after.values[0], before.values[0])
+    assert all(torch.equal(a, b) for a, b in zip(after.values, fresh.values, strict=True))
+
+
 def test_bad_input_is_told(memory):
     with pytest.raises(InputError, match="'text', or 'kv'"):
         memory.context("x", form="tensor", **ASK)

@@ -72,6 +72,10 @@ def test_a_state_belongs_to_one_model_system_and_settings(tmp_path: Any) -> None
         attach(fake_causal(), "em-llm", **{**SMALL["em-llm"], "retrieve": 8}).load(path)
     with pytest.raises(ModelMismatchError, match="em-llm"):
         attach(fake_causal(), "memory-3", **SMALL["memory-3"]).load(path)
+    with torch.no_grad():
+        model.reader.base_model.model.model.layers[0].mlp.up_proj.weight.mul_(2)
+    with pytest.raises(ModelMismatchError, match="wrap the same model"):
+        model.load(path)
     path.write_bytes(b"nothing")
     with pytest.raises(FormatError, match="not a state"):
         model.load(path)

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from slowwave.errors import ModelError
 from slowwave.models.causal import load_causal
 from slowwave.state.attending import turned
-from slowwave.state.frozen import print_of
+from slowwave.state.frozen import print_again
 
 TOLERANCE = 1e-3
 
@@ -42,7 +42,7 @@ class Frozen:
         self._attentions = [
             layer.self_attn for layer in getattr(self._decoder, "layers", ()) if hasattr(layer, "self_attn")
         ]
-        self._fingerprint = ""
+        self._fingerprint: tuple[Any, str] = ((), "")
         self._check()
 
     @classmethod
@@ -62,9 +62,8 @@ class Frozen:
     @property
     def fingerprint(self) -> str:
         """Names this model with its tokenizer, as the states of `slowwave.state` do."""
-        if not self._fingerprint:
-            self._fingerprint = print_of(self.model, self.tokenizer)
-        return self._fingerprint
+        self._fingerprint = print_again(self._fingerprint, self.model, self.tokenizer)
+        return self._fingerprint[1]
 
     def encode(self, text: str) -> list[int]:
         """Token ids without special ones."""

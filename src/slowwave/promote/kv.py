@@ -73,15 +73,25 @@ class KeyValues:
         self.dtype = dtype_named(dtype)
         self.opening = opening
         self._kept: dict[str, Block] = {}
-        ids = self.frozen.encode(opening)
-        if not ids:
+        if not self.frozen.encode(opening):
             raise InputError("the opening has no tokens; give a few words")
-        self._opening = made(self.frozen.project(ids), (), None, "float32")
+        self._opened = (self.frozen.fingerprint, self._open())
 
     @classmethod
     def load(cls, place: str | Path, **options: Any) -> KeyValues:
         """For the model in a folder, in a .gguf file or of a name."""
         return cls(Frozen.load(place), **options)
+
+    @property
+    def _opening(self) -> Block:
+        """The opening's block; made anew where the model was trained since."""
+        now = self.frozen.fingerprint
+        if self._opened[0] != now:
+            self._opened = (now, self._open())
+        return self._opened[1]
+
+    def _open(self) -> Block:
+        return made(self.frozen.project(self.frozen.encode(self.opening)), (), None, "float32")
 
     def ids(self, engrams: Sequence[Engram]) -> list[int]:
         """The tokens of a prompt that says the same: the opening, then each record."""

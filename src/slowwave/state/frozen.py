@@ -34,7 +34,7 @@ class Frozen(nn.Module):
         for parameter in model.parameters():
             parameter.requires_grad_(False)
         self.tokenizer = tokenizer
-        self._fingerprint = ""
+        self._fingerprint: tuple[Any, str] = ((), "")
 
     def train(self, mode: bool = True) -> Self:
         """It stays in evaluation mode, so that nothing is dropped."""
@@ -43,9 +43,8 @@ class Frozen(nn.Module):
     @property
     def fingerprint(self) -> str:
         """Names this model with its tokenizer: configuration, an even sample of the weights, the vocabulary."""
-        if not self._fingerprint:
-            self._fingerprint = print_of(self.model, self.tokenizer)
-        return self._fingerprint
+        self._fingerprint = print_again(self._fingerprint, self.model, self.tokenizer)
+        return self._fingerprint[1]
 
     @property
     def width(self) -> int:
@@ -76,6 +75,12 @@ class Frozen(nn.Module):
         """(batch, time) -> (batch, time, vocabulary), with no memory at all."""
         found: Tensor = self.run(self.embed(ids), mask).logits
         return found
+
+
+def print_again(last: tuple[Any, str], model: Any, tokenizer: Any) -> tuple[Any, str]:
+    """The fingerprint and what it was taken of; anew where a parameter was replaced or written to since `last`."""
+    mark = tuple((id(p), 0 if p.is_inference() else p._version) for p in model.parameters())
+    return last if last[0] == mark and last[1] else (mark, print_of(model, tokenizer))
 
 
 def print_of(model: Any, tokenizer: Any) -> str:
