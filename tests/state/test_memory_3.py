@@ -89,6 +89,10 @@ def test_kept_by_lot_is_for_comparison_and_repeats_under_a_seed() -> None:
     one, two = (found.encode(ids(12)[0], torch.Generator().manual_seed(3))[1] for _ in range(2))
     assert torch.equal(one, two)
     assert not torch.equal(one, reader().encode(ids(12)[0])[1])
+    whole, parts = found(ids(60)).state, None  # what a stream draws belongs to its state
+    for start in (0, 25, 26):
+        parts = found(ids(60)[:, start : {0: 25, 25: 26, 26: 60}[start]], parts).state
+    assert torch.equal(whole.places, parts.places)
 
 
 def test_bad_input_is_told() -> None:

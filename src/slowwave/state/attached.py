@@ -124,6 +124,8 @@ class Attached:
                     "a text needs the model's tokenizer: attach(model, system, tokenizer=...); or give ids"
                 )
             text = self.reader.base_model.tokenizer.encode(text, add_special_tokens=False)
+        if isinstance(text, Tensor) and text.dtype.is_floating_point:
+            raise InputError(f"ids are whole numbers; these are {text.dtype}")
         try:
             ids = torch.as_tensor(text, dtype=torch.int64, device=self.reader._device())
         except (TypeError, ValueError, RuntimeError) as error:

@@ -13,6 +13,7 @@ import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from numbers import Integral
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, ClassVar, Generic, Literal, NamedTuple, Self, TypeVar
@@ -74,6 +75,16 @@ class Spec:
     def floats(self) -> int:
         """Numbers of a row that are not whole: by these memories are compared at equal size."""
         return sum(torch.Size(leaf.shape).numel() for leaf in self.leaves if leaf.dtype.is_floating_point)
+
+
+def at_least(smallest: int, /, **sizes: Any) -> None:
+    """Whether a system can be made of these sizes, named as its constructor names them.
+
+    raises  InputError for one that is smaller, or no whole number
+    """
+    for name, size in sizes.items():
+        if not isinstance(size, Integral) or size < smallest:
+            raise InputError(f"{name} is {size!r}; give a whole number of at least {smallest}")
 
 
 class StateModule(nn.Module, ABC, Generic[S]):
@@ -247,11 +258,19 @@ class StateModule(nn.Module, ABC, Generic[S]):
         label = self.name or type(self).__name__
         if mode not in ("chunk", "step"):
             raise InputError(f"mode is {mode!r}; give 'chunk' (all tokens in parallel) or 'step' (one by one)")
+        if not isinstance(x, Tensor):
+            raise InputError(f"{label} takes a tensor; x is a {type(x).__name__}")
         if self.tokens:
             if x.dim() != 2 or x.dtype.is_floating_point:
                 raise InputError(f"{label} takes token ids (batch, time), int64; x is {tuple(x.shape)} {x.dtype}")
         elif x.dim() != 3 or x.shape[2] != self.width:
             raise InputError(f"x is {tuple(x.shape)} but this {label} takes (batch, time, {self.width})")
+        elif x.dtype != self._dtype() and not torch.is_autocast_enabled(x.device.type):
+            raise InputError(f"x is {x.dtype} and this {label} {self._dtype()}; convert one of them with .to(dtype)")
+        if x.device != self._device():
+            raise InputError(f"x is on {x.device} and this {label} on {self._device()}; move one with .to(device)")
+        if state is not None and not isinstance(state, State):
+            raise InputError(f"the state is a {type(state).__name__}; give what init_state or the call before gave")
         if state is not None and state.batch != x.shape[0]:
             raise InputError(
                 f"x has {x.shape[0]} rows and the state {state.batch}; begin with init_state({x.shape[0]}), or pick "

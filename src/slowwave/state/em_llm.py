@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from slowwave.errors import InputError
+from slowwave.state.base import at_least
 from slowwave.state.kernels.growing import appended
 from slowwave.state.kernels.surprise import refined, spaced, surprising
 from slowwave.state.kernels.topk import top_k
@@ -115,12 +116,14 @@ class EMLLM(Reader[EventState]):
             raise InputError(f"segment is {segment!r}; give 'surprise' or 'fixed'")
         if store and store not in DTYPES:
             raise InputError(f"store is {store!r}; give one of {', '.join(DTYPES)}, or '' for the model's own dtype")
+        at_least(1, local=local, block=block, window=window, least=least, most=most, representative=representative)
+        at_least(0, sinks=sinks, retrieve=retrieve, capacity=capacity)
         if window > local:
             raise InputError(f"window is {window} and local {local}; surprise is judged within what is local")
         if not 1 <= least <= most:
             raise InputError(f"events of {least} to {most} tokens cannot be; give 1 <= least <= most")
-        if min(local, block) < 1 or min(sinks, retrieve, capacity) < 0 or not 0 <= near <= 1:
-            raise InputError("local and block are at least 1, sinks, retrieve and capacity at least 0, near is a share")
+        if not 0 <= near <= 1:
+            raise InputError(f"near is {near}; near is a share of `retrieve`, between 0 and 1")
         super().__init__(model)
         self.local, self.sinks, self.retrieve, self.near, self.block = local, sinks, retrieve, near, block
         self.segment, self.gamma, self.window, self.refine = segment, gamma, window, refine

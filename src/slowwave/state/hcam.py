@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from slowwave.state.base import Aux, StateModule
+from slowwave.errors import InputError
+from slowwave.state.base import Aux, StateModule, at_least
 from slowwave.state.kernels.two_level import two_level
 from slowwave.state.packing import Grid
 from slowwave.state.parts import split
@@ -79,6 +80,11 @@ class HCAM(StateModule[HcamState]):
         unfinished: bool = True,
     ) -> None:
         super().__init__()
+        at_least(1, width=width, chunk=chunk, k=k, heads=heads, capacity=capacity)
+        if width % heads:
+            raise InputError(f"width {width} must divide by heads {heads}")
+        if store not in ("stop", "through"):
+            raise InputError(f"store is {store!r}; give 'stop' (no gradient into what is kept) or 'through'")
         self.width = self.out_width = width
         self.chunk, self.k, self.heads, self.capacity = chunk, k, heads, capacity
         self.store, self.unfinished = store, unfinished

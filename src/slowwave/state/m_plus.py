@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from slowwave.errors import InputError
 from slowwave.state.attending import Attending
+from slowwave.state.base import at_least
 from slowwave.state.kernels.growing import appended
 from slowwave.state.memory_llm import MemoryLLM, PoolState, _Pool
 from slowwave.state.packing import take
@@ -79,6 +80,7 @@ class MPlus(MemoryLLM):
     ) -> None:  # fmt: skip
         if fetch < 0 or capacity < fetch:
             raise InputError(f"{fetch} slots cannot be fetched from {capacity}; give 0 <= fetch <= capacity")
+        at_least(0, rank=rank)
         super().__init__(model, slots, update, block, drop, keeps)
         self.fetch, self.capacity, self.rank = fetch, capacity, rank
         width, inner = self.base_model.width, rank or max(8, self.base_model.width // 20)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from slowwave.errors import InputError
-from slowwave.state.base import Aux, StateModule
+from slowwave.state.base import Aux, StateModule, at_least
 from slowwave.state.packing import take, there
 from slowwave.state.parts import split
 from slowwave.state.values import State
@@ -117,6 +117,7 @@ class MEMO(StateModule[MemoState]):
         super().__init__()
         if hops < 1:
             raise InputError(f"hops is {hops}; a question makes at least one")
+        at_least(1, item=item, items=items, common=common, heads=heads, dim=dim, capacity=capacity)
         self.item, self.items, self.common, self.heads, self.dim = item, items, common, heads, dim
         self.hops, self.halting, self.capacity, self.dropout = hops, halting, capacity, dropout
         self.width = item * items

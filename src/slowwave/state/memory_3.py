@@ -103,6 +103,8 @@ class Memory3(Reader[ReferenceState]):
         if min(retrieve, block, local) < 1 or not 0 < memory_layers <= 1:
             raise InputError("retrieve, block and local are at least 1, memory_layers a share above 0")
         super().__init__(model)
+        if bad := [token for token in opening if not 0 <= token < self.base_model.vocabulary]:
+            raise InputError(f"opening has {bad[0]}; the model's ids are 0 to {self.base_model.vocabulary - 1}")
         self.reference, self.keep, self.retrieve, self.block, self.local = reference, keep, retrieve, block, local
         self.opening, self.memory_layers, self.choice_of = tuple(opening), memory_layers, choice_of
 
@@ -216,7 +218,8 @@ class Memory3(Reader[ReferenceState]):
         return replace(state, asked=state.asked[:, :0], begun=torch.zeros_like(state.begun))
 
     def _added(self, state: ReferenceState, ids: Tensor, generator: torch.Generator | None) -> ReferenceState:
-        bank, places, key = self.encode(ids, generator)
+        lots = torch.Generator().manual_seed(int(state.stored[0])) if generator is None else generator
+        bank, places, key = self.encode(ids, lots)
         return replace(
             state,
             bank=appended(state.bank, bank[None, None]),

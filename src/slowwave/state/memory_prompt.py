@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from slowwave.errors import InputError
-from slowwave.state.base import Aux, StateModule
+from slowwave.state.base import Aux, StateModule, at_least
 from slowwave.state.frozen import Frozen
 from slowwave.state.packing import take, unflatten
 from slowwave.state.values import State
@@ -67,6 +67,8 @@ class MemoryPrompt(StateModule[PromptState]):
         self, width: int, prompts: int = 5, inner: int = 1024, units: int = 256, scale: float = 0.02
     ) -> None:
         super().__init__()
+        at_least(1, width=width, prompts=prompts, inner=inner)
+        at_least(0, units=units)
         self.width, self.prompts, self.inner, self.units, self.scale = width, prompts, inner, units, scale
         self.out_width = prompts * width
         self.read_in = nn.Sequential(nn.Linear(width, inner), nn.ReLU(), nn.Linear(inner, width))

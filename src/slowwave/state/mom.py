@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from slowwave.errors import InputError
-from slowwave.state.base import Aux, StateModule
+from slowwave.state.base import Aux, StateModule, at_least
 from slowwave.state.kernels.conv import causal_conv, conv_step
 from slowwave.state.kernels.delta import delta_chunked, delta_step
 from slowwave.state.kernels.router import Routed, route
@@ -90,6 +90,10 @@ class MoM(StateModule[MomState]):
         super().__init__()
         if not 1 <= k <= memories:
             raise InputError(f"k is {k}, memories {memories}; a token is routed to between 1 and all of them")
+        at_least(1, width=width, heads=heads, chunk=chunk)
+        at_least(0, dim=dim, taps=taps)
+        if not dim and width < heads:
+            raise InputError(f"width {width} is less than heads {heads}; give dim, or fewer heads")
         self.width = self.out_width = width
         self.memories, self.k, self.heads, self.dim = memories, k, heads, dim or width // heads
         self.shared, self.gated, self.taps, self.balance, self.learned = shared, gated, taps, balance, learned

@@ -144,6 +144,8 @@ class Reader(StateModule[S]):
     def read(self, query: Tensor, state: S) -> Tensor:
         """The logits after each of these tokens (batch, time), each alone after this same state."""
         self._fits(query, state, None, "chunk")
+        if not query.numel():
+            return self._nothing(query)
         with torch.no_grad():
             rows = [self._trimmed(state, [b]) for b in range(len(query))]
             every = [[self._run(query[b : b + 1, t : t + 1], row)[0][0, 0] for t in range(query.shape[1])]
@@ -152,6 +154,9 @@ class Reader(StateModule[S]):
 
     def logits(self, ids: Tensor, state: S) -> Tensor:
         """The logits of a text (batch, time) that follows the state and is kept whole in view; nothing is written."""
+        self._fits(ids, state, None, "chunk")
+        if not ids.numel():
+            return self._nothing(ids)
         with torch.set_grad_enabled(self.learns and torch.is_grad_enabled()):
             found = [(rows, self._run(ids[rows], self._trimmed(state, rows))[0])
                      for rows in self._groups(state, torch.full(ids.shape[:1], ids.shape[1]))]  # fmt: skip
@@ -165,6 +170,8 @@ class Reader(StateModule[S]):
         The choice stays until the present block ends.
         """
         self._fits(ids, state, None, "chunk")
+        if not ids.numel():
+            return state
         out = []
         for row in range(len(ids)):
             part = self._trimmed(state, [row])
@@ -221,6 +228,12 @@ class Reader(StateModule[S]):
         return state
 
     # -- states
+
+    def _fits(self, x: Tensor, state: State | None, mask: Tensor | None, mode: str) -> None:
+        super()._fits(x, state, mask, mode)
+        vocabulary = self.base_model.vocabulary
+        if x.numel() and not 0 <= int(x.min()) <= int(x.max()) < vocabulary:
+            raise InputError(f"ids are {int(x.min())} to {int(x.max())}; the model's are 0 to {vocabulary - 1}")
 
     def _empty(self, batch: int, asks: tuple[int, int]) -> dict[str, Tensor]:
         """The shared part of a fresh state; asks (layers or 1, features)."""

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from slowwave.errors import InputError
-from slowwave.state.base import Aux, StateModule
+from slowwave.state.base import Aux, StateModule, at_least
 from slowwave.state.packing import there
 from slowwave.state.parts import split
 from slowwave.state.values import State
@@ -78,6 +78,8 @@ class RMC(StateModule[RmcState]):
         super().__init__()
         if gate not in ("unit", "slot"):
             raise InputError(f"gate is {gate!r}; give 'unit' (one a number) or 'slot' (one a row)")
+        at_least(1, width=width, slots=slots, heads=heads, dim=dim, blocks=blocks)
+        at_least(0, hidden=hidden)
         self.width, self.slots, self.heads, self.dim = width, slots, heads, dim
         self.gate, self.blocks, self.hidden, self.flat = gate, blocks, hidden, flat
         row = heads * dim

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from slowwave.errors import InputError
-from slowwave.state.base import Aux, StateModule
+from slowwave.state.base import Aux, StateModule, at_least
 from slowwave.state.kernels.advance import advance
 from slowwave.state.kernels.attention import rotate
 from slowwave.state.kernels.conv import causal_conv, conv_step
@@ -68,11 +68,10 @@ class NeuralMemory(StateModule[MemoryState]):
         clip: float = 10.0,
     ) -> None:
         super().__init__()
-        if width % heads or depth < 1 or chunk < 1 or taps < 0:
-            raise InputError(
-                f"width {width} must divide by heads {heads}; depth {depth}, chunk {chunk} are at least 1, taps {taps} "
-                "at least 0"
-            )
+        at_least(1, width=width, heads=heads, depth=depth, expansion=expansion, chunk=chunk)
+        at_least(0, taps=taps)
+        if width % heads:
+            raise InputError(f"width {width} must divide by heads {heads}")
         self.width = self.out_width = width
         self.heads, self.depth, self.expansion, self.chunk, self.taps = heads, depth, expansion, chunk, taps
         self.rate, self.momentum, self.decay, self.clip = rate, momentum, decay, clip
@@ -354,6 +353,8 @@ class Titans(StateModule[State]):
         super().__init__()
         if layout not in ("mac", "mag", "mal", "lmm"):
             raise InputError(f"layout is {layout!r}; there are 'mac', 'mag', 'mal' and 'lmm'")
+        at_least(1, window=window)
+        at_least(0, persistent=persistent)
         self.width = self.out_width = width
         self.layout, self.heads, self.depth, self.expansion = layout, heads, depth, expansion
         self.chunk, self.window, self.persistent, self.taps = chunk, window, persistent, taps

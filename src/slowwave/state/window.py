@@ -8,7 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from slowwave.state.base import Aux, StateModule
+from slowwave.errors import InputError
+from slowwave.state.base import Aux, StateModule, at_least
 from slowwave.state.kernels.attention import rotate, window_attention
 from slowwave.state.packing import Packing, take, there
 from slowwave.state.parts import split
@@ -38,6 +39,10 @@ class WindowAttention(StateModule[WindowState]):
 
     def __init__(self, width: int, heads: int = 1, window: int = 64, persistent: int = 0) -> None:
         super().__init__()
+        at_least(1, width=width, heads=heads, window=window)
+        at_least(0, persistent=persistent)
+        if width % (2 * heads):
+            raise InputError(f"width {width} must divide by 2 x heads {heads}: positions turn pairs of numbers")
         self.width = self.out_width = width
         self.heads, self.window, self.persistent = heads, window, persistent
         self.qkv = nn.Linear(width, 3 * width, bias=False)
