@@ -138,7 +138,7 @@ TUNED: dict[str, dict[str, Any]] = {
     "lora": {"lr": 8e-4, "epochs": 4},
     "lora with rehearsal": {"lr": 1.5e-3, "epochs": 5, "strength": 10.0},
     "factorize-centralize": {"lr": 8e-4, "epochs": 4},
-    "sparse memory": {"lr": 1e5, "epochs": 8, "train": 512},
+    "sparse memory": {"lr": 3e3, "epochs": 8, "train": 512},
 }
 
 

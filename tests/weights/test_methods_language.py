@@ -12,7 +12,7 @@ from slowwave.weights import Classifier, Learner
 from slowwave.weights.base import Method
 from slowwave.weights.refresh import RefreshLearning
 from slowwave.weights.sa_proj import SAProj
-from slowwave.weights.sparse_memory_finetuning import SparseMemoryFinetuning, add_memory, memory_of
+from slowwave.weights.sparse_memory_finetuning import MemoryLayer, SparseMemoryFinetuning, add_memory, memory_of
 from slowwave.weights.spurious_forgetting import Freeze
 from slowwave.weights.vectors import trainable, values
 
@@ -75,14 +75,14 @@ def test_slots_of_ordinary_text_are_spared() -> None:
     background = torch.randint(2, 24, (40, 4), generator=torch.Generator().manual_seed(3))
     written = {}
     for choose in ("tf", "tf-idf"):
-        method = SparseMemoryFinetuning(slots=256, top=8, train=4, choose=choose, background=background, batch=1)
+        method = SparseMemoryFinetuning(256, top=8, train=4, choose=choose, layer=0, background=background, batch=1)
         learner = Learner(tiny_language_model(), [method], optimiser="adam", lr=0.05, batch=6, epochs=3)
-        common = method.seen.topk(60).indices
+        seen = method.seen.clone()
         learner.learn(facts(1))
         memory = memory_of(learner.model)
         assert memory is not None
         changed = (memory.values != 0).any(1)
-        written[choose] = float(changed[common].float().sum() / changed.sum())
+        written[choose] = float(seen[changed].mean())
     assert written["tf-idf"] < written["tf"]
 
 
@@ -126,3 +126,43 @@ def test_a_selection_trains_its_projections_and_nothing_else(part: str, names: s
     assert chosen == set(names)
     with pytest.raises(InputError, match="no module called"):
         Learner(classifier(), [SAProj(part)])  # type: ignore[arg-type]
+
+
+def test_fitted_keys_part_what_is_unlike_and_a_kept_memory_is_the_same() -> None:
+    generator = torch.Generator().manual_seed(0)
+    kinds = torch.randn(4, 16, generator=generator)
+    common = 20 * torch.randn(16, generator=generator)  # what all inputs share, and far larger than what parts them
+    rows = common + kinds.repeat(50, 1) + 0.05 * torch.randn(200, 16, generator=generator)
+    memory = MemoryLayer(16, slots=16, top=2, generator=generator)
+
+    def shared() -> tuple[float, float]:
+        """Slots read by two kinds as well, and by two inputs of one kind."""
+        memory(rows)
+        assert memory.used is not None
+        read = [set(slots.tolist()) for slots in memory.used]
+        unlike = [len(read[i] & read[i + 1]) / 2 for i in range(100)]
+        alike = [len(read[i] & read[i + 4]) / 2 for i in range(100)]
+        return sum(unlike) / 100, sum(alike) / 100
+
+    assert shared()[0] == 1.0  # all the same
+    memory.fit(rows, generator, wide=4)
+    unlike, alike = shared()
+    assert unlike < alike
+    with torch.no_grad():
+        memory.values.normal_(generator=generator)
+    other = MemoryLayer(16, slots=16, top=2)
+    other.take(memory.state_dict())
+    assert torch.equal(other(rows), memory(rows))
+    with pytest.raises(InputError, match="3 tokens are too few for 4 sub-keys"):
+        memory.fit(rows[:3], generator)
+
+
+def test_a_memory_beside_a_trained_model_gets_its_keys_from_ordinary_text() -> None:
+    model = tiny_language_model()
+    said = model(IDS).detach()
+    learner = Learner(model, [SparseMemoryFinetuning(slots=16, top=4, background=IDS)])
+    memory = memory_of(model)
+    assert memory is not None
+    assert memory.gate is None
+    assert torch.equal(model(IDS), said)
+    assert list(trainable(learner.model)) == [n for n, p in model.named_parameters() if p is memory.values]

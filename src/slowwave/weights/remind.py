@@ -14,7 +14,7 @@ from slowwave.weights.base import Method
 from slowwave.weights.batch import Batch, examples
 from slowwave.weights.buffer import Buffer
 from slowwave.weights.learner import Learner
-from slowwave.weights.vectors import still
+from slowwave.weights.vectors import centres, still
 
 
 @runtime_checkable
@@ -45,20 +45,9 @@ class Quantiser:
         return self.centroids.numel() * 4
 
     def fit(self, rows: Tensor, generator: torch.Generator, rounds: int = 15) -> None:
-        """Lloyd's k-means on each piece. rows (n, width)."""
+        """Centroids of each piece by k-means. rows (n, width)."""
         self.width = rows.shape[1]
-        pieces = self._pieces(rows)
-        words = min(self.words, len(rows))
-        start = torch.randperm(len(rows), generator=generator)[:words]
-        centroids = pieces[:, start].clone()
-        for _ in range(rounds):
-            nearest = torch.cdist(pieces, centroids).argmin(-1)
-            sums = torch.zeros_like(centroids).scatter_add_(1, nearest[..., None].expand_as(pieces), pieces)
-            counts = torch.zeros(self.books, words).scatter_add_(
-                1, nearest, torch.ones_like(nearest, dtype=torch.float)
-            )
-            centroids = torch.where(counts[..., None] > 0, sums / counts[..., None].clamp_min(1), centroids)
-        self.centroids = centroids
+        self.centroids = centres(self._pieces(rows), self.words, generator, rounds)
 
     def encode(self, rows: Tensor) -> Tensor:
         """(n, width) -> (n, books) uint8."""

@@ -14,7 +14,7 @@ from slowwave.weights.base import Method
 from slowwave.weights.batch import Batch
 from slowwave.weights.learner import Learner
 from slowwave.weights.model import blocks
-from slowwave.weights.vectors import still
+from slowwave.weights.vectors import centres, still
 
 FEED_FORWARD = ("mlp", "feed_forward", "ffn")
 
@@ -24,6 +24,8 @@ class MemoryLayer(nn.Module):
 
     slots  their number, a square: keys are pairs of sub-keys
     """
+
+    offset: Tensor
 
     def __init__(self, width: int, slots: int = 4096, top: int = 32, generator: torch.Generator | None = None) -> None:
         super().__init__()
@@ -36,21 +38,61 @@ class MemoryLayer(nn.Module):
             return nn.Parameter(torch.randn(*shape, generator=generator) / shape[-1] ** 0.5)
 
         self.query, self.keys = drawn(2 * half, width), drawn(2, self.side, half)
-        self.gate = drawn(width, width)
+        self.gate: nn.Parameter | None = drawn(width, width)
         self.values = nn.Parameter(torch.zeros(slots, width))  # so that a model is the same after it is added
+        self.register_buffer("offset", torch.zeros(2, self.side))
         self.used: Tensor | None = None  # (..., top) the slots of the last forward
 
     def forward(self, x: Tensor) -> Tensor:
-        normed = x * torch.rsqrt(x.pow(2).mean(-1, keepdim=True) + 1e-6)
+        normed = _normed(x)
         first, second = (normed @ self.query.T).chunk(2, -1)
         many = min(self.side, self.top)
-        s1, i1 = (first @ self.keys[0].T).topk(many, -1)
-        s2, i2 = (second @ self.keys[1].T).topk(many, -1)
+        s1, i1 = (first @ self.keys[0].T + self.offset[0]).topk(many, -1)
+        s2, i2 = (second @ self.keys[1].T + self.offset[1]).topk(many, -1)
         scores, pairs = (s1[..., :, None] + s2[..., None, :]).flatten(-2).topk(self.top, -1)
         slots = i1.gather(-1, pairs // many) * self.side + i2.gather(-1, pairs % many)
         self.used = slots.detach()
-        read = (scores.softmax(-1)[..., None] * self.values[slots]).sum(-2)
-        return read * nn.functional.silu(normed @ self.gate.T)
+        read: Tensor = (scores.softmax(-1)[..., None] * self.values[slots]).sum(-2)
+        return read if self.gate is None else read * nn.functional.silu(normed @ self.gate.T)
+
+    @torch.no_grad()
+    def fit(self, rows: Tensor, generator: torch.Generator, wide: int = 128) -> None:
+        """Put the keys where inputs are: sub-keys are the centres of each half of the whitened inputs.
+
+        What all inputs have in common no longer decides which slots are read, and inputs that are unlike read
+        different ones: a slot weighs as much as its two centres are likely to have given the input (Gaussians of
+        unit variance). There is no gate, as nothing has trained one.
+
+        rows  (n, width) inputs of ordinary text
+        wide  directions of largest variance that are looked at
+        """
+        normed = _normed(rows)
+        mean = normed.mean(0)
+        size, axes = torch.linalg.eigh((normed - mean).T @ (normed - mean) / len(rows))
+        wide = min(wide, 2 * (len(axes) // 2))
+        axes = axes.flip(1)[:, :wide] / (size.flip(0)[:wide].clamp_min(0) + 1e-6).sqrt()
+        query = axes[:, torch.randperm(wide, generator=generator)].T.contiguous()
+        halves = torch.stack((normed @ query.T).chunk(2, -1))
+        keys = centres(halves, self.side, generator)
+        if keys.shape[1] < self.side:
+            raise InputError(f"{len(rows)} tokens are too few for {self.side} sub-keys; give more text or fewer slots")
+        self._put({"query": query, "keys": keys, "values": self.values.detach()})
+        self.offset = -0.5 * keys.pow(2).sum(-1)
+
+    def take(self, kept: Mapping[str, Tensor]) -> None:
+        """Become the memory of a `state_dict`, whatever the width of its keys."""
+        self._put(kept)
+        self.offset = kept["offset"].clone() if "offset" in kept else torch.zeros(2, self.side)
+
+    def _put(self, kept: Mapping[str, Tensor]) -> None:
+        for name in ("query", "keys", "values"):
+            learned = getattr(self, name).requires_grad
+            setattr(self, name, nn.Parameter(kept[name].clone(), requires_grad=learned))
+        self.gate = nn.Parameter(kept["gate"].clone()) if "gate" in kept else None
+
+
+def _normed(x: Tensor) -> Tensor:
+    return x * torch.rsqrt(x.pow(2).mean(-1, keepdim=True) + 1e-6)
 
 
 class WithMemory(nn.Module):
@@ -73,7 +115,8 @@ class SparseMemoryFinetuning(Method):
     train       slots trained at a step (t)
     choose      "tf-idf": used by this batch and seldom before; "tf": used by it; "random"; "all"
     layer       which block gets the memory; -1 the middle one. A model that has a MemoryLayer keeps it
-    background  (n, time) token ids of ordinary text, whose slots are to be spared; None counts earlier periods alone
+    background  (n, time) token ids of ordinary text, whose slots are to be spared; a memory that is added gets its
+                keys from it. None counts earlier periods alone, and the keys are drawn
     batch       sequences of background text that count as one document
 
     Source: Lin et al. 2025, section 3.
@@ -87,9 +130,9 @@ class SparseMemoryFinetuning(Method):
     )
     differs = (
         "The memory is added beside a feed-forward layer with its values at zero, so that the model is unchanged at"
-        " first and needs no healing; the paper's is pre-trained in its place. Batches of earlier periods count as "
-        "background too. Slots that are not chosen keep every bit whatever the optimiser: what moments or decay "
-        "moved is put back."
+        " first and needs no healing; its keys are fitted to what the layer gets of ordinary text. The paper's is "
+        "pre-trained in its place. Batches of earlier periods count as background too. Slots that are not chosen keep "
+        "every bit whatever the optimiser: what moments or decay moved is put back."
     )
     keeps: ClassVar[tuple[str, ...]] = ("seen", "documents")
     learns = "language"
@@ -113,6 +156,8 @@ class SparseMemoryFinetuning(Method):
         memory = memory_of(learner.model)
         if memory is None:
             memory = add_memory(learner.model, self.slots, self.top, self.layer, learner.generator)
+            if self.background is not None:
+                fit(learner.model, self.background, learner.generator)
         for parameter in learner.model.parameters():
             parameter.requires_grad_(False)
         memory.values.requires_grad_(True)
@@ -190,6 +235,19 @@ class SparseMemoryFinetuning(Method):
 def memory_of(model: nn.Module) -> MemoryLayer | None:
     """The model's memory layer, if it has one."""
     return next((m for m in model.modules() if isinstance(m, MemoryLayer)), None)
+
+
+def fit(model: nn.Module, rows: Tensor, generator: torch.Generator, batch: int = 8) -> None:
+    """Fit the keys of a model's memory to what its layer gets of ordinary text: token ids (n, time), -1 where none."""
+    memory, found = _present(model), []
+    hook = memory.register_forward_pre_hook(lambda _, given: found.append(given[0]))
+    with still(model), torch.no_grad():
+        for start in range(0, len(rows), batch):
+            part = rows[start : start + batch]
+            model(part.clamp_min(0))
+            found[-1] = found[-1][part >= 0]
+    hook.remove()
+    memory.fit(torch.cat(found), generator)
 
 
 def _present(model: nn.Module) -> MemoryLayer:

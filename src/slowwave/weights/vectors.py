@@ -225,6 +225,18 @@ def leading(rows: Tensor, many: int, tolerance: float = 1e-3) -> Tensor:
     return found
 
 
+def centres(rows: Tensor, many: int, generator: torch.Generator, rounds: int = 15) -> Tensor:
+    """Lloyd's k-means, for several sets at once: (sets, n, width) -> (sets, min(many, n), width)."""
+    start = torch.randperm(rows.shape[1], generator=generator)[:many]
+    found = rows[:, start].clone()
+    for _ in range(rounds):
+        nearest = torch.cdist(rows, found).argmin(-1)
+        sums = torch.zeros_like(found).scatter_add_(1, nearest[..., None].expand_as(rows), rows)
+        counts = torch.zeros(found.shape[:2]).scatter_add_(1, nearest, torch.ones_like(nearest, dtype=torch.float))
+        found = torch.where(counts[..., None] > 0, sums / counts[..., None].clamp_min(1), found)
+    return found
+
+
 def overlap(first: Tensor, second: Tensor, many: int = 0) -> Tensor:
     """Cosines of the principal angles between the row spaces of two sets of tangent features (Doan et al. 2021).
 

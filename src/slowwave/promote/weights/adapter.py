@@ -18,8 +18,8 @@ RECIPES: dict[str, str] = {  # method -> the kind of thing that it leaves behind
     "factorize-centralize": "stacked",
     "sparse-memory-finetuning": "memory",
 }
-# slots are moved by plain gradient descent, and each carries a small part of what a token reads: hence so large a rate
-RATES = {"lora": 1.5e-3, "full": 3e-5, "factorize-centralize": 8e-4, "sparse-memory-finetuning": 1e5}
+# slots are moved by plain gradient descent, whose gradients are small: hence so large a rate
+RATES = {"lora": 1.5e-3, "full": 3e-5, "factorize-centralize": 8e-4, "sparse-memory-finetuning": 3e3}
 WHOLE = {"known", "least_support", "most", "epochs", "batch", "rank", "save_every", "slots", "train", "seed"}
 
 

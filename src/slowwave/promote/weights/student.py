@@ -22,7 +22,7 @@ from slowwave.weights.base import Method
 from slowwave.weights.factorize_centralize import FactorizeCentralize
 from slowwave.weights.learner import Learner
 from slowwave.weights.model import named, train_only
-from slowwave.weights.sparse_memory_finetuning import MemoryLayer, SparseMemoryFinetuning, add_memory, memory_of
+from slowwave.weights.sparse_memory_finetuning import SparseMemoryFinetuning, add_memory, memory_of
 
 PEFT, PLAIN = "adapter_model.safetensors", "weights.safetensors"
 TRAINED = "trained_by_slowwave"  # of a model in memory: it is no longer the bare one
@@ -67,7 +67,7 @@ class Student:
         if given.kind == "memory":
             memory = add_memory(self.model, given.slots, generator=torch.Generator().manual_seed(given.seed))
             if kept:
-                _put_memory(memory, kept)
+                memory.take(kept)
             return [SparseMemoryFinetuning(given.slots, train=given.train, batch=1)]
         _put_plain(self.model, kept)
         self._moved = set(kept)
@@ -92,7 +92,7 @@ class Student:
         if kind == "memory":
             memory = memory_of(self.model)
             assert memory is not None
-            return {name: value.detach().clone() for name, value in memory.named_parameters()}
+            return {name: value.detach().clone() for name, value in memory.state_dict().items()}
         return {n: p.detach().clone() for n, p in self.model.named_parameters() if p.requires_grad or n in self._moved}
 
     def stack(self, factors: Mapping[str, Tensor]) -> None:
@@ -224,10 +224,6 @@ def add_stacked(model: nn.Module, kept: Mapping[str, Tensor]) -> None:
                 layer.weight += kept[f"{path}.lora_B.weight"] @ a
 
 
-def _put_memory(memory: MemoryLayer, kept: Mapping[str, Tensor]) -> None:
-    memory.load_state_dict(dict(kept))
-
-
 def _put_plain(model: nn.Module, kept: Mapping[str, Tensor]) -> None:
     own = dict(model.named_parameters())
     with torch.no_grad():
@@ -247,7 +243,7 @@ def with_snapshot(model: nn.Module, snapshot: Snapshot, path: Path) -> Any:
             warnings.simplefilter("ignore", FutureWarning)
             return PeftModel.from_pretrained(model, str(path)).eval()
     if snapshot.kind == "memory":
-        _put_memory(add_memory(model, len(kept["values"])), kept)
+        add_memory(model, len(kept["values"])).take(kept)
     else:
         _put_plain(model, kept)
     return model.eval()

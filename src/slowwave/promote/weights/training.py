@@ -30,7 +30,7 @@ from slowwave.weights.batch import Batch
 from slowwave.weights.learner import Learner
 from slowwave.weights.lessons import answers
 from slowwave.weights.objective import NextToken
-from slowwave.weights.sparse_memory_finetuning import SparseMemoryFinetuning
+from slowwave.weights.sparse_memory_finetuning import SparseMemoryFinetuning, fit
 
 Progress = Callable[[str, int, int], None]
 GUARDS = ("ewc", "spurious-forgetting", "sa-proj")  # methods that keep no text, and so may be kept with a snapshot
@@ -89,6 +89,8 @@ def train(
     learner.period = nights
     for method in learner.methods:
         if isinstance(method, SparseMemoryFinetuning):
+            if before is None:
+                fit(student.model, general.rows, torch.Generator().manual_seed(adapter.seed))
             method.note(student.model, general.rows)
     if guards:
         _wake(learner, guards, before, general)
