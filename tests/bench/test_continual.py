@@ -7,9 +7,12 @@ import sys
 
 import pytest
 
+from slowwave.bench import continual
+from slowwave.bench.arms import told
 from slowwave.bench.continual import Continual
 from slowwave.bench.continual_peer import ended, flatness
 from slowwave.errors import InputError, SlowwaveError
+from slowwave.weights.data import glyphs
 from slowwave.weights.learner import DivergedError
 
 ANSWERS = """
@@ -59,6 +62,8 @@ def test_bad_options_are_told(tmp_path) -> None:
         Continual(quick=True, parts=(), avalanche=tmp_path / "none").run()
     with pytest.raises(InputError, match="no row fisher"):
         Continual(quick=True, parts=("cost",), only=("fisher",))
+    with pytest.raises(InputError, match="name it by `out`"):
+        Continual(extend=True)
 
 
 def test_a_cost_is_flat_where_late_tasks_take_what_early_ones_took() -> None:
@@ -72,3 +77,46 @@ def test_a_stiffness_that_diverges_counts_as_nothing_learned() -> None:
 
     assert ended(diverged) == 0
     assert ended(lambda: {"matrix": [[0.0, 0.1], [0.5, 0.7]]}) == pytest.approx(0.6)
+
+
+def test_a_result_is_extended_by_seeds_and_parts_and_what_it_has_is_not_measured_again(tmp_path, monkeypatch) -> None:
+    made: list[int] = []
+    real = Continual._learner
+
+    def counted(self, seed: int, *rest, **named):
+        made.append(seed)
+        return real(self, seed, *rest, **named)
+
+    monkeypatch.setattr(Continual, "_learner", counted)
+    monkeypatch.setattr(continual, "EPOCHS", 1)
+    monkeypatch.setattr("slowwave.weights.data.digits", lambda: glyphs(train=60, test=40))
+    monkeypatch.setattr("slowwave.weights.data.fashion_mnist", lambda: Pooled())
+    given = {"out": tmp_path / "continual.json", "only": ("naive",), "tasks": 3}
+    first = Continual(seeds=1, parts=("methods",), **given).run()
+    assert made == [0] * 4
+    second = Continual(seeds=2, parts=("methods", "cost"), extend=True, **given).run()
+    assert made == [0] * 4 + [1] * 4 + [0]
+    for name, rows in second["streams"].items():
+        each = rows["naive"]["accuracy"]["each"]
+        assert each[:1] == first["streams"][name]["naive"]["accuracy"]["each"]
+        assert len(each) == 2
+    assert list(second["cost"]) == ["naive"]
+    assert [leg["seeds"] for leg in second["legs"]] == [[0]]
+    assert "--extend" not in second["command"]
+    with pytest.raises(InputError, match="has 2 seeds"):
+        Continual(seeds=1, extend=True, **given).run()
+    with pytest.raises(InputError, match="has tasks 3 and this run 4"):
+        Continual(seeds=2, extend=True, **{**given, "tasks": 4}).run()
+
+
+class Pooled:
+    """Where the garments would be."""
+
+    def pooled(self, size: int):
+        return glyphs(train=60, test=40)
+
+
+def test_parts_with_fewer_seeds_say_so() -> None:
+    row = {"naive": {column: told([0.5]) for column in continual.COLUMNS}}
+    result = {"settings": "so", "seeds": [0, 1], "streams": {"pairs": row}, "parameters": {"tasks": 3}, "cost": {}}
+    assert "pairs, 1 seeds" in Continual().render(result)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
@@ -17,6 +18,8 @@ from slowwave.errors import InputError
 COLUMNS = ("accuracy", "forgetting", "plasticity", "WC-ACC", "stability gap")
 LANGUAGE = ("sa-proj", "gate-and-up", "sparse-memory-finetuning")  # rows that language models alone have
 PARTS = ("methods", "language", "cost")
+ASSOCIATIONS = "associations, language model"
+LEG = ("command", "date", "seconds", "seeds", "note")  # what a result says of itself once another goes on from it
 LR, EPOCHS = 2e-3, 8
 SHARED = (
     f"Adam {LR:g}, batches of 32, {EPOCHS} epochs, perceptron 64-128-128-10, memories of 200 examples where there are "
@@ -34,6 +37,8 @@ class Continual(Benchmark):
     tasks      of the cost curve
     only       these rows alone; empty takes all
     parts      of "methods", "language" and "cost"
+    extend     keep what the result in `out` has and measure what it lacks: more seeds, other parts. Processor times of
+               the cost curve are measured in one go, so they are kept if they are whole
     avalanche  a Python that has avalanche-lib 0.6.0: naive, replay, EWC, GEM and LwF run there too, on the same streams
                and from the same weights, in turn with ours
     """
@@ -50,6 +55,7 @@ class Continual(Benchmark):
         only: tuple[str, ...] = (),
         parts: tuple[str, ...] = PARTS,
         avalanche: str | Path | None = None,
+        extend: bool = False,
     ) -> None:
         super().__init__(quick, seed, out)
         if unknown := set(parts) - set(PARTS):
@@ -61,6 +67,13 @@ class Continual(Benchmark):
             raise InputError(f"no row {', '.join(sorted(lacking))}; there are {', '.join(sorted(known))}")
         self.only = tuple(only)
         self.avalanche = None if avalanche is None else Path(avalanche)
+        if extend and self.out is None:
+            raise InputError("extend goes on from a result; name it by `out`")
+        self.extend = extend
+
+    def command(self) -> str:
+        """The command line that makes all of it at once."""
+        return super().command().replace(" --extend", "")
 
     def measure(self, progress: Progress) -> Result:
         from slowwave.weights.data import digits, fashion_mnist, glyphs
@@ -79,6 +92,9 @@ class Continual(Benchmark):
         }
         settings = {"seed": self.seed, "tasks": self.tasks, "quick": self.quick}
         parts = Partial(None if self.quick else self.out, settings)
+        earlier = self._earlier(data.name)
+        for key, value in lives(earlier).items():
+            parts.know(key, value)
         found: dict[str, Any] = {}
         total = len(streams) + 3
         if "methods" in self.parts:
@@ -88,18 +104,45 @@ class Continual(Benchmark):
                 found[name] = self._lived(name, arms, stream, seeds, parts)
         if "language" in self.parts:
             progress("associations", total - 3, total)
-            found["associations, language model"] = self._language(seeds, parts)
+            found[ASSOCIATIONS] = self._language(seeds, parts)
         out: Result = {"data": data.name, "settings": SHARED, "seeds": [self.seed + n for n in range(seeds)]}
-        out |= {"streams": found, "torch": torch_version()["torch"], "cost": {}}
-        if "cost" in self.parts:
+        kept = earlier.get("streams", {})
+        streams_ = {name: kept.get(name, {}) | found.get(name, {}) for name in (*kept, *found)}
+        out |= {"streams": streams_, "torch": torch_version()["torch"], "cost": earlier.get("cost", {})}
+        if "cost" in self.parts and not set(self._rows("domain")) - {"joint"} <= set(out["cost"]):
             progress("cost", total - 2, total)
-            out["cost"] = self._cost(parts)
+            out["cost"] = out["cost"] | self._cost(parts)
+        if earlier:
+            out["legs"] = [*earlier.get("legs", []), {key: earlier[key] for key in LEG if key in earlier}]
+        if self.avalanche is None and "avalanche" in earlier:
+            out["avalanche"] = earlier["avalanche"]
         if self.avalanche is not None:
             short = {name: streams[name] for name in list(streams)[:2]}
             out["avalanche"] = beside(self.avalanche, short, self._long(), seeds, self.quick, progress, parts.get)
         progress("done", total, total)
         parts.finish()
         return out
+
+    def _earlier(self, data: str) -> Result:
+        """The result that is gone on from; {} where there is none.
+
+        raises  InputError where it was measured with other settings
+        """
+        if not self.extend or self.out is None or not self.out.is_file():
+            return {}
+        found: Result = json.loads(self.out.read_text(encoding="utf-8"))
+        mine: dict[str, Any] = {"settings": SHARED, "data": data, "torch": torch_version()["torch"]}
+        mine |= {"seed": self.seed, "tasks": self.tasks, "quick": self.quick}
+        theirs = {key: found.get(key) for key in ("settings", "data", "torch")} | found.get("parameters", {})
+        for key, value in mine.items():
+            if theirs.get(key) != value:
+                raise InputError(
+                    f"the result in {self.out} has {key} {theirs.get(key)!r} and this run {value!r}; measure it anew, "
+                    "without extend, or give another `out`"
+                )
+        if len(found["seeds"]) > self.seeds:
+            raise InputError(f"the result in {self.out} has {len(found['seeds'])} seeds; give as many, or more")
+        return found
 
     def _lived(
         self, stream: str, arms: dict[str, Any], make: Callable[[int], Any], seeds: int, parts: Partial
@@ -186,7 +229,7 @@ class Continual(Benchmark):
             return Learner(model, make(), optimiser="adam", lr=0.01, batch=6, epochs=epochs, seed=self.seed + seed)
 
         kept = {name: partial(learner, make=make) for name, make in rows.items() if not self.only or name in self.only}
-        return self._lived("associations", kept, lambda seed: facts(2 if self.quick else 5, 12), seeds, parts)
+        return self._lived(ASSOCIATIONS, kept, lambda seed: facts(2 if self.quick else 5, 12), seeds, parts)
 
     def _long(self) -> Any:
         """Many small tasks, with one test set, so that evaluation does not grow."""
@@ -215,7 +258,9 @@ class Continual(Benchmark):
     def render(self, result: Result) -> str:
         lines = [f"{result['settings']}; {len(result['seeds'])} seeds; mean [95 % interval]"]
         for name, rows in result["streams"].items():
-            lines += ["", name, table(rows, COLUMNS if "language" not in name else COLUMNS[:3])]
+            many = len(next(iter(rows.values()))["accuracy"]["each"])
+            said = "" if many == len(result["seeds"]) else f", {many} seeds"
+            lines += ["", name + said, table(rows, COLUMNS if "language" not in name else COLUMNS[:3])]
         tasks = result["parameters"]["tasks"]
         lines += ["", f"milliseconds a task, early and late of {tasks}; bytes held early and late"]
         width = max(map(len, result["cost"]), default=0)
@@ -227,6 +272,16 @@ class Continual(Benchmark):
         if "avalanche" in result:
             lines += ["", *beside_as_text(result["avalanche"])]
         return "\n".join(lines)
+
+
+def lives(result: Mapping[str, Any]) -> dict[str, dict[str, float]]:
+    """The lives that a result tells of, by the keys that they have while a run is under way."""
+    return {
+        f"{stream}/{name}/{place}": {metric: told["each"][place] for metric, told in row.items()}
+        for stream, rows in result.get("streams", {}).items()
+        for name, row in rows.items()
+        for place in range(min(len(told["each"]) for told in row.values()))
+    }
 
 
 def summed(arm: Callable[[int], Any], seed: int, stream: Any) -> dict[str, float]:

@@ -38,6 +38,10 @@ class Partial:
             self._write()
         return self._done[key]
 
+    def know(self, key: str, value: Any) -> None:
+        """A part that was measured elsewhere; what is known already stays."""
+        self._done.setdefault(key, value)
+
     def finish(self) -> None:
         """Take the file away: the result is written."""
         if self.path is not None:
