@@ -37,6 +37,26 @@ def test_a_chunk_is_seen_only_when_it_is_full_unless_it_may_be_read_before() -> 
         assert torch.equal(nothing, some) is not unfinished
 
 
+def test_the_chunk_that_is_being_filled_is_one_more_to_choose_from() -> None:
+    memory = HCAM(8, chunk=4, k=2, heads=2, capacity=2).double()
+    x = drawn(1, 15, 8)
+    y = memory(x).y[0]
+    for t in range(15):
+        now, full = x[0, t], t // 4
+        parts = [x[0, 4 * c : 4 * c + 4] for c in range(max(0, full - 2), full)]
+        parts += [x[0, 4 * full : t]] if t % 4 else []
+        wanted = torch.zeros(2, 4, dtype=torch.float64)
+        if parts:
+            scores = torch.stack([memory.summary_q(now) @ memory.summary_k(part.mean(0)) for part in parts]) * 8**-0.5
+            best, chosen = scores.topk(min(2, len(parts)))
+            for weight, place in zip(best.softmax(0), chosen.tolist(), strict=True):
+                steps = parts[place] + memory.places[: len(parts[place])]
+                k, v = (split(part, 2) for part in memory.kv(steps).chunk(2, -1))
+                inside = torch.einsum("hd,shd->hs", split(memory.q(now), 2), k) * 4**-0.5
+                wanted = wanted + weight * torch.einsum("hs,shd->hd", inside.softmax(-1), v)
+        assert torch.allclose(y[t], memory.out(wanted.flatten()), atol=1e-12), t
+
+
 def test_the_oldest_chunk_leaves() -> None:
     memory = HCAM(8, chunk=2, k=3, heads=2, capacity=3).double()
     x = drawn(1, 8, 8)
