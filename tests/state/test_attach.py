@@ -135,6 +135,25 @@ def test_a_rotation_that_is_not_known_is_refused(dtype: str, monkeypatch: pytest
         attach((model.to(getattr(torch, dtype)), tokenizer), "em-llm")
 
 
+@pytest.mark.parametrize("system", sorted(SMALL))
+def test_no_stream_passes_the_reach_and_one_beyond_the_model_is_refused(system: str) -> None:
+    model = attach(fake_causal(), system, **SMALL[system])
+    seen = []
+    rotary = model.reader.base_model.angles
+
+    def noted(places: Any) -> Any:
+        seen.append(int(places.max()))
+        return rotary(places)
+
+    model.reader.base_model.angles = noted
+    model.write(list(range(250)) * 2)
+    assert model.reader.reach() // 2 < max(seen) + 1 <= model.reader.reach()
+    short, tokenizer = fake_causal()
+    short.config.max_position_embeddings = model.reader.reach() - 1
+    with pytest.raises(InputError, match=f"takes {model.reader.reach()} positions in these sizes"):
+        attach((short, tokenizer), system, **SMALL[system])
+
+
 def test_bad_input_is_told() -> None:
     with pytest.raises(InputError, match="em-llm, memory-llm, m-plus, memory-3"):
         attach(fake_causal(), "titans")

@@ -41,10 +41,16 @@ def attach(model: Any, system: str | type[Reader[Any]] = "em-llm", tokenizer: An
         raise InputError(f"{system!r} is no memory that a model can be given as it is; there are {', '.join(fitting)}")
     base = model if isinstance(model, Attending) else Attending(model, tokenizer)
     try:
-        return Attached(kind(base, **settings))
+        reader = kind(base, **settings)
     except TypeError as error:
         known = ", ".join(kind(base).settings())
         raise InputError(f"{kind.name} does not take these settings: {error}; it has {known}") from error
+    most = getattr(base.config, "max_position_embeddings", None)
+    if most is not None and reader.reach() > most:
+        raise InputError(
+            f"{kind.name} takes {reader.reach()} positions in these sizes and the model reads {most}; give smaller ones"
+        )
+    return Attached(reader)
 
 
 class Attached:

@@ -153,6 +153,9 @@ class EMLLM(Reader[EventState]):
         """Tokens that one token sees at most, in each layer."""
         return self.sinks + self.retrieve + self.local + self.block + self.most
 
+    def reach(self) -> int:
+        return self.local + self.block + self.most
+
     def sleep(self, state: EventState, budget: int | None = None) -> EventState:
         """Forget events until `budget` tokens are left (None: `capacity`): the least recalled, the oldest first."""
         most = self.capacity if budget is None else budget

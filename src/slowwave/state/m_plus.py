@@ -101,6 +101,9 @@ class MPlus(MemoryLLM):
             fetched=self._zeros(batch, dtype=whole),
         )
 
+    def reach(self) -> int:
+        return self.fetch + super().reach()
+
     def scores(self, asked: Tensor, keys: Tensor) -> Tensor:
         """How well slots fit: asked (batch, time, layers, rank), keys (batch, slots, layers, rank) -> (batch, layers,
         slots), the mean over the tokens of sigmoid(f_q(h) . f_k(m))."""

@@ -132,6 +132,9 @@ class Memory3(Reader[ReferenceState]):
             fetched=self._zeros(batch, dtype=whole),
         )
 
+    def reach(self) -> int:
+        return 2 * self.reference + len(self.opening) + self.local + self.block
+
     @torch.no_grad()
     def encode(self, ids: Tensor, generator: torch.Generator | None = None) -> tuple[Tensor, Tensor, Tensor]:
         """One reference, ids (time,) of `keep` to `reference` tokens: its part of `bank`, `places` and `keys`.

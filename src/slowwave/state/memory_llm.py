@@ -98,6 +98,9 @@ class MemoryLLM(Reader[PoolState]):
     def init_state(self, batch: int, generator: torch.Generator | None = None) -> PoolState:
         return PoolState(**self._fresh(batch, generator, (1, 0)))
 
+    def reach(self) -> int:
+        return self.slots + self.block
+
     def sleep(self, state: PoolState, budget: int | None = None) -> PoolState:
         """The present block written and out of the context, where it has any tokens."""
         if not int(state.begun.max()):

@@ -84,6 +84,10 @@ class Reader(StateModule[S]):
     def _close(self, state: S) -> S:
         """The state when a block is full: what leaves the context, what is written."""
 
+    def reach(self) -> int:
+        """Positions that a stream takes at most; a question that is kept whole in view takes more."""
+        return self.block
+
     def _choose(self, state: S) -> S:
         """The state with the memories that the tokens in `asked` call for; where nothing is chosen, itself."""
         return state
