@@ -6,14 +6,20 @@ import os
 import sys
 
 import pytest
+import torch
 
 from slowwave.bench import continual
 from slowwave.bench.arms import told
 from slowwave.bench.continual import Continual
-from slowwave.bench.continual_peer import ended, flatness
+from slowwave.bench.continual_peer import _given, ended, flatness
+from slowwave.bench.peers.avalanche_peer import orders
 from slowwave.errors import InputError, SlowwaveError
+from slowwave.weights import Classifier, Learner
+from slowwave.weights.baselines import Naive
+from slowwave.weights.batch import Batch, examples
 from slowwave.weights.data import glyphs
 from slowwave.weights.learner import DivergedError
+from slowwave.weights.stream import Experience, Stream
 
 ANSWERS = """
 import json, sys
@@ -64,6 +70,31 @@ def test_bad_options_are_told(tmp_path) -> None:
         Continual(quick=True, parts=("cost",), only=("fisher",))
     with pytest.raises(InputError, match="name it by `out`"):
         Continual(extend=True)
+
+
+def test_the_order_of_a_peer_is_read_off_its_batches_and_followed() -> None:
+    x, y = torch.arange(10.0).view(5, 2), torch.tensor([0, 1, 0, 1, 0])
+    x[3], y[3] = x[1], y[1]  # equal examples take turns
+    wanted = [[4, 1, 0, 3, 2], [3, 2, 1, 0, 4]]
+    rows = [index for epoch in wanted for index in (epoch[:3], epoch[3:])]
+    replayed = torch.full((2, 2), 9.5)
+    batches = [(torch.cat([x[row], replayed]), torch.cat([y[row], torch.tensor([1, 1])])) for row in rows]
+    found = orders(batches, x, y)
+    assert found is not None
+    assert [torch.equal(x[a], x[b]) for a, b in zip(found, wanted, strict=True)] == [True, True]
+    assert orders(batches[:-1], x, y) is None, "not each of them once"
+
+    seen = []
+
+    class Seen(Naive):
+        def look(self, learner: Learner, batch: Batch) -> Batch:
+            seen.append(batch.x)
+            return batch
+
+    stream = Stream("one", (Experience("", lambda: examples(x, y), 0, 0, (0, 1), ()),), (), "class")
+    learner = Learner(Classifier(2, (3,), 2), [Seen(), _given([found])], batch=3, epochs=2)
+    learner.learn(stream)
+    assert torch.equal(torch.cat(seen), x[[*wanted[0], *wanted[1]]])
 
 
 def test_a_cost_is_flat_where_late_tasks_take_what_early_ones_took() -> None:

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import itertools
+
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from slowwave.weights import Classifier, Learner, linear, vectors
-from slowwave.weights.base import Method
-from slowwave.weights.baselines import Naive, Replay
-from slowwave.weights.batch import Batch, examples
+from slowwave.weights import Classifier, Learner, linear, quadratic, vectors
+from slowwave.weights.base import Method, written_out
+from slowwave.weights.baselines import LwF, Naive, Replay
+from slowwave.weights.batch import Batch, examples, join
 from slowwave.weights.buffer import Buffer
+from slowwave.weights.center_loss import CenterLoss
+from slowwave.weights.clock import Clock
 from slowwave.weights.elephant import Elephant
 from slowwave.weights.ewc import EWC
-from slowwave.weights.gem import GEM
+from slowwave.weights.gem import GEM, solve
 from slowwave.weights.objective import Classification, Objective
 from slowwave.weights.quadratic import Quadratic
 
@@ -103,17 +108,21 @@ def test_other_networks_take_the_general_way(twice: bool) -> None:
     assert torch.allclose(each["one.weight"], due, atol=1e-6)
 
 
-def test_constraints_of_many_tasks_come_from_one_pass_and_are_those_of_each() -> None:
+def test_constraints_of_many_tasks_come_from_one_pass_and_are_those_of_each(monkeypatch: pytest.MonkeyPatch) -> None:
     gem = GEM(memories=12)
     learner = Learner(net(), [gem])
     for task in range(3):
         learner.learn_batch(given(seed=task).marked(task))
     rows = gem._rows(learner, [0, 1, 2])
+    monkeypatch.setattr(learner, "plain", lambda batch: None)
+    assert torch.allclose(gem._rows(learner, [0, 1, 2]), rows, atol=1e-6), "by autograd"
     each = torch.stack([learner.gradient(gem.rings[task].everything()) for task in range(3)])
     assert torch.allclose(rows, each, atol=1e-6)
 
 
-def test_an_implicit_pull_is_the_minimum_of_distance_and_penalty() -> None:
+@pytest.mark.parametrize("small", [0, 100])
+def test_an_implicit_pull_is_the_minimum_of_distance_and_penalty(small: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(quadratic, "SMALL", small)
     spring = Quadratic()
     spring.add({"w": torch.tensor([3.0, 0.0])}, {"w": torch.tensor([1.0, 5.0])})
     w = torch.tensor([4.0, 2.0])
@@ -168,8 +177,6 @@ def test_a_buffer_keeps_the_last_of_those_that_take_one_slot() -> None:
 def test_lwf_keeps_the_words_of_the_model_before() -> None:
     ends = {}
     for strength in (0.0, 4.0):
-        from slowwave.weights.baselines import LwF
-
         method = LwF(strength)
         learner = Learner(net(), [method], lr=0.1)
         for _ in range(40):
@@ -208,14 +215,111 @@ def test_a_plain_step_is_that_of_the_general_way(optimiser: str, more: dict[str,
     assert torch.allclose(ends[0][1], ends[1][1], atol=1e-5)
 
 
+class _Halved(EWC):
+    """Changes a term, and not its slopes."""
+
+    name = "halved"
+
+    def loss_terms(self, learner: Learner, batch: Batch, logits: Tensor) -> dict[str, Tensor]:
+        return {name: term / 2 for name, term in super().loss_terms(learner, batch, logits).items()}
+
+
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize(
+    "methods",
+    [
+        lambda: [EWC(3.0)],
+        lambda: [EWC(3.0, "online"), Replay(5)],
+        lambda: [LwF(2.0, 3.0)],
+        lambda: [Replay(6), LwF(), EWC(2.0), GEM(memories=4)],
+        lambda: [EWC(3.0, implicit=True), GEM("a-gem", memories=4)],
+    ],
+)
+def test_terms_with_known_slopes_give_the_step_of_the_general_way(methods, bias: bool) -> None:
+    ends = []
+    for more in ([], [_Asked()]):
+        model = Classifier(5, hidden=(7, 6), classes=3, bias=bias)
+        learner = Learner(model, [*methods(), *more], lr=0.05)
+        told = []
+        for day in range(3):
+            for n in range(8):
+                batch = given(seed=10 * day + n).marked(day)
+                if day == 1:  # the head grows
+                    batch = examples(batch.x, batch.y + 1, day)
+                learner.learn_batch(batch, torch.full((12,), n == 0))
+                told.append(dict(learner.terms))
+            learner.sleep(given(seed=day))
+        ends.append((told, vectors.flatten(learner.trainable)))
+    for quick, slow in zip(ends[0][0], ends[1][0], strict=True):
+        assert quick == pytest.approx(slow, rel=1e-4, abs=1e-6)
+    assert torch.allclose(ends[0][1], ends[1][1], atol=1e-5)
+    due = sum(isinstance(m, LwF) or (isinstance(m, EWC) and not m.implicit) for m in methods())
+    assert len(ends[0][0][-1]) == 1 + due
+
+
+def test_springs_laid_out_flat_are_held_once_and_follow_what_is_put_in() -> None:
+    spring = Quadratic()
+    spring.add({"w": torch.tensor([3.0, 1.0])}, {"w": torch.tensor([1.0, 5.0])})
+    weights = {"w": torch.tensor([4.0, 2.0]), "free": torch.tensor([7.0])}
+    held = spring.bytes
+    value, slopes = spring.slopes(weights, 2.0)
+    assert value == pytest.approx(2 * (0.5 * 3 * 9 + 0.5 * 9))
+    assert [s.tolist() for s in slopes] == [[18.0, -6.0], [0.0]]
+    assert spring.bytes == held + 2 * 4, "what is free has zeros, and nothing else came"
+    spring.add({"w": torch.ones(2)}, {"w": torch.zeros(2)})
+    assert spring.slopes(weights)[1][0].tolist() == pytest.approx([9.0 + 4, -3.0 + 2])
+    spring.load(spring.state())
+    spring.scale(0.5)
+    assert spring.slopes(weights)[0] == pytest.approx(float(spring(weights)))
+    grown = {"w": torch.tensor([4.0, 2.0, 9.0])}
+    assert spring.slopes(grown)[1][0].tolist() == pytest.approx([6.5, -0.5, 0.0])
+
+
+@pytest.mark.parametrize("many", [1, 2, 3, 5])
+def test_the_small_program_finds_the_least_of_all_choices_of_what_is_bound(many: int) -> None:
+    rng = np.random.default_rng(many)
+    for _ in range(40):
+        rows = rng.normal(size=(many, 4))
+        p, q = rows @ rows.T + 1e-3 * np.eye(many), rng.normal(size=many)
+        floor = np.where(rng.random(many) < 0.5, 0.5, 0.0)
+        best = np.inf
+        for bound in itertools.product([False, True], repeat=many):
+            at = np.array(bound)
+            v = floor.copy()
+            if not at.all():
+                v[~at] = np.linalg.solve(p[np.ix_(~at, ~at)], -q[~at] - p[np.ix_(~at, at)] @ floor[at])
+            if (v >= floor - 1e-9).all():
+                best = min(best, 0.5 * v @ p @ v + q @ v)
+        found = solve(p, q, floor)
+        assert (found >= floor).all()
+        assert 0.5 * found @ p @ found + q @ found == pytest.approx(best, rel=1e-7, abs=1e-9)
+
+
+def test_a_batch_cut_is_the_batch() -> None:
+    parts = list(given(7).cut(3))
+    assert [len(part) for part in parts] == [3, 3, 1]
+    assert torch.equal(join(parts).x, given(7).x)
+
+
+def test_seconds_of_looking_are_not_those_of_learning() -> None:
+    clock = Clock(wall=1.0)
+    with clock.running():
+        with clock.paused():
+            paused = clock.wall
+        assert clock.wall == paused
+    assert clock.wall > paused > 1.0
+
+
 def test_the_written_out_step_is_taken_only_where_it_is_the_same() -> None:
     def quick(model: nn.Module, methods: list[Method], objective: Objective | None = None) -> bool:
         learner = Learner(model, methods, objective)
-        return learner._plain(learner.aim(given().y), given()) is not None
+        return learner.plain(given()) is not None and all(map(written_out, methods))
 
     assert quick(net(), [Naive()])
     assert quick(Classifier(5, (), 3, bias=False), [GEM(), Replay()])
-    assert not quick(net(), [EWC()]), "a term of the loss"
+    assert quick(net(), [EWC(), LwF()]), "terms whose slopes are known"
+    assert not quick(net(), [CenterLoss()]), "a term of the loss"
+    assert not quick(net(), [_Halved()]), "its slopes are those of the class above"
     assert not quick(Classifier(5, (7,), 3, activation="tanh"), [Naive()])
     assert not quick(net(), [Elephant()])
     assert not quick(net(), [Naive()], Classification({0: [0, 1]})), "classes are masked"

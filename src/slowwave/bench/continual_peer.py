@@ -1,4 +1,4 @@
-"""Avalanche beside this learner: the same streams, the same first weights, in turn within one run."""
+"""Avalanche beside this learner: the same streams, first weights and order of examples, in turn within one run."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 import subprocess
 import tempfile
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,11 +18,12 @@ from slowwave.errors import InputError, SlowwaveError
 if TYPE_CHECKING:
     from slowwave.weights.stream import Stream
 
+Orders = list[list[list[int]]]
 SCRIPT = Path(__file__).with_name("peers") / "avalanche_peer.py"
 WIDTHS = [64, 128, 128, 10]
-LONG = ("naive", "replay", "ewc")  # whose cost is followed along many tasks
-STRENGTHS = (3.0, 10.0, 30.0)
+STRENGTHS = (0.3, 1.0, 3.0, 10.0, 30.0)
 LR, BATCH, EPOCHS = 0.1, 32, 8
+TIMED = 3  # runs of each side, in turn; their median counts
 
 
 class AvalancheError(SlowwaveError):
@@ -70,12 +72,11 @@ class Avalanche:
         return said
 
 
-def rows(memory: int, strength: float, implicit: bool = False) -> dict[str, tuple[Callable[[], Any], dict[str, Any]]]:
+def rows(memory: int, strength: float) -> dict[str, tuple[Callable[[], Any], dict[str, Any]]]:
     """Method -> (ours, the settings of theirs). Their EWC squares the gradient of a batch and has no half, so that its
     lambda is half a batch times ours where it is as stiff. Their replay fills its memory after a task, gives tasks
     equal shares, and draws a whole batch of it even beside the short last one of new examples; ours does the same here.
-
-    implicit  ours pull implicitly: along many tasks stiffness adds up, until springs in the loss diverge under SGD
+    Our springs pull implicitly: stiffness adds up over tasks, until springs in the loss diverge under SGD.
     """
     from slowwave.weights.baselines import LwF, Naive, Replay
     from slowwave.weights.ewc import EWC
@@ -85,25 +86,47 @@ def rows(memory: int, strength: float, implicit: bool = False) -> dict[str, tupl
     return {
         "naive": (Naive, {}),
         "replay": (lambda: Replay(memory, BATCH, "by-task", "sleep"), {"mem_size": memory}),
-        "ewc": (lambda: EWC(strength=strength, implicit=implicit), {"ewc_lambda": strength * BATCH / 2}),
+        "ewc": (lambda: EWC(strength=strength, implicit=True), {"ewc_lambda": strength * BATCH / 2}),
         "gem": (lambda: GEM(memories=each), {"patterns_per_exp": each, "memory_strength": 0.5}),
         "lwf": (lambda: LwF(1.0, 2.0), {"alpha": 1.0, "temperature": 2.0}),
     }  # fmt: skip
 
 
-def ours(stream: Stream, method: Any, seed: int, epochs: int) -> dict[str, Any]:
-    """One life of this learner."""
+def ours(stream: Stream, method: Any, seed: int, epochs: int, orders: Orders | None = None) -> dict[str, Any]:
+    """One life of this learner.
+
+    orders  task by task and epoch by epoch, in which the examples come; None draws them
+    """
     from slowwave.weights import Classifier, Learner
 
     model = Classifier(WIDTHS[0], WIDTHS[1:-1], WIDTHS[-1], seed=seed)
-    record = Learner(model, [method], lr=LR, batch=BATCH, epochs=epochs, seed=seed).learn(stream)
+    methods = [method] if orders is None else [method, _given(orders)]
+    record = Learner(model, methods, lr=LR, batch=BATCH, epochs=epochs, seed=seed).learn(stream)
     return {"matrix": record.matrix, "seconds": record.cpu_seconds}
 
 
+def _given(orders: Orders) -> Any:
+    """Does nothing but bring examples in these orders."""
+    from slowwave.weights.base import Method
+
+    class Given(Method):
+        name = "given"
+
+        def order(self, learner: Any, many: int, epoch: int, rng: np.random.Generator) -> Any:
+            order = np.asarray(orders[learner.period][epoch], np.int64)
+            return order, np.zeros(many, np.int64)
+
+    return Given()
+
+
 def theirs(
-    peer: Avalanche, stream: Stream, method: str, settings: Mapping[str, Any], seed: int, epochs: int
-) -> dict[str, Any]:
-    """One life of Avalanche, on the same examples and from the same weights."""
+    peer: Avalanche, stream: Stream, method: str, settings: Mapping[str, Any], seed: int, epochs: int,
+    watch: bool = False,
+) -> dict[str, Any]:  # fmt: skip
+    """One life of Avalanche, on the same examples and from the same weights.
+
+    watch  also note the `orders` in which it took the examples
+    """
     import torch
 
     from slowwave.weights import Classifier
@@ -123,6 +146,7 @@ def theirs(
             {
                 "data": str(data), "start": str(start), "method": method, "settings": dict(settings), "seed": seed,
                 "widths": WIDTHS, "lr": LR, "batch": BATCH, "epochs": epochs,
+                "watch": watch,
             }
         )  # fmt: skip
     return found
@@ -162,21 +186,21 @@ def beside(
     found: dict[str, Any] = {
         "versions": peer.versions,
         "settings": f"SGD {LR}, batches of {BATCH}, {epochs} epochs, perceptron {'-'.join(map(str, WIDTHS))}, "
-        f"memories of {memory} examples; one thread; EWC of each side at the best of {len(STRENGTHS)} strengths on a "
-        "seed of its own",
+        f"memories of {memory} examples; one thread; ours takes the examples in the order that Avalanche drew; EWC of "
+        f"each side at the best of {len(STRENGTHS)} strengths on two seeds of their own; processor seconds of whole "
+        f"periods, the median of {1 if quick else TIMED} runs of each in turn",
         "streams": {},
     }
     try:
         total, done = len(streams) + 1, 0
         for name, make in streams.items():
             progress(f"beside Avalanche: {name}", done, total)
-            found["streams"][name] = _compared(peer, name, make, seeds, memory, epochs, get)
+            found["streams"][name] = _compared(peer, name, make, seeds, memory, epochs, 1 if quick else TIMED, get)
             done += 1
         progress("beside Avalanche: cost", done, total)
         found["cost"] = {
             method: get(f"long/{method}", lambda m=method, p=pair: _long(peer, long, m, p))  # type: ignore[misc]
-            for method, pair in rows(memory, STRENGTHS[0], implicit=True).items()
-            if method in LONG
+            for method, pair in rows(memory, 3.0).items()
         }
     finally:
         peer.close()
@@ -184,19 +208,18 @@ def beside(
 
 
 def _compared(
-    peer: Avalanche, name: str, make: Callable[[int], Stream], seeds: int, memory: int, epochs: int,
+    peer: Avalanche, name: str, make: Callable[[int], Stream], seeds: int, memory: int, epochs: int, runs: int,
     get: Callable[[str, Callable[[], Any]], Any],
 ) -> dict[str, Any]:  # fmt: skip
     def tuned() -> list[float]:
-        stream = make(1000)
         scores = []
         for strength in STRENGTHS:
             mine, settings = rows(memory, strength)["ewc"]
-            both = (
-                lambda: ours(stream, mine(), 1000, epochs),  # noqa: B023
-                lambda: theirs(peer, stream, "ewc", settings, 1000, epochs),  # noqa: B023
-            )
-            scores.append([ended(life) for life in both])
+            scores.append([0.0, 0.0])
+            for seed in (1000, 1001)[:runs]:
+                stream = make(seed)
+                scores[-1][0] += ended(lambda: ours(stream, mine(), seed, epochs))  # noqa: B023
+                scores[-1][1] += ended(lambda: theirs(peer, stream, "ewc", settings, seed, epochs))  # noqa: B023
         return [STRENGTHS[int(place)] for place in np.argmax(scores, axis=0)]
 
     mine_best, their_best = get(f"{name}/strengths", tuned)
@@ -205,18 +228,32 @@ def _compared(
         lives = []
         for seed in range(seeds):
 
-            def both(method: str = method, seed: int = seed) -> list[Any]:
+            def both(method: str = method, seed: int = seed) -> dict[str, Any]:
                 stream = make(seed)
-                mine = ours(stream, rows(memory, mine_best)[method][0](), seed, epochs)
-                return [mine, theirs(peer, stream, method, rows(memory, their_best)[method][1], seed, epochs)]
+                their = partial(theirs, peer, stream, method, rows(memory, their_best)[method][1], seed, epochs)
+                seen = their(watch=True)
+                orders = seen.get("orders")
+                taken: dict[str, list[float]] = {"slowwave": [], "avalanche": []}
+                for _ in range(runs):
+                    mine = ours(stream, rows(memory, mine_best)[method][0](), seed, epochs, orders)
+                    other = their()
+                    taken["slowwave"].append(sum(mine["seconds"]))
+                    taken["avalanche"].append(sum(other["seconds"]))
+                if other["matrix"] != seen["matrix"]:
+                    raise AvalancheError(f"two runs of {method} with seed {seed} differ; its order is not to be had")
+                return {
+                    "accuracy": [float(np.mean(life["matrix"][-1])) for life in (mine, other)],
+                    "seconds": [float(np.median(each)) for each in taken.values()], "same order": orders is not None,
+                }  # fmt: skip
 
             lives.append(get(f"{name}/{method}/{seed}", both))
         many = steps(make(0), epochs)
-        scores = [told([float(np.mean(pair[side]["matrix"][-1])) for pair in lives]) for side in (0, 1)]
-        slow = [told([1000 * sum(pair[side]["seconds"]) / many for pair in lives]) for side in (0, 1)]
+        scores = [told([pair["accuracy"][side] for pair in lives]) for side in (0, 1)]
+        slow = [told([1000 * pair["seconds"][side] / many for pair in lives]) for side in (0, 1)]
         out[method] = {
             "accuracy, slowwave": scores[0], "accuracy, avalanche": scores[1],
             "accuracy, difference": paired(scores[0], scores[1]),
+            "same order": all(pair["same order"] for pair in lives),
             "ms a step, slowwave": slow[0], "ms a step, avalanche": slow[1],
             "times faster": told([b / a for a, b in zip(slow[0]["each"], slow[1]["each"], strict=True)]),
         }  # fmt: skip

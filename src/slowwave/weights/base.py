@@ -1,16 +1,16 @@
 """What a method of learning without forgetting is: the hooks that it fills in one shared loop, and its atlas row.
 
 A step of the learner asks its methods, in this order: `look`, `pre_step`, `replay`, `forward`, `sample_weights`,
-`loss_terms`, `grad_transform`, `schedule`; the optimiser steps; then `after_step`. A period (a task, a day) opens with
-`begin` and
-closes with `sleep`. A method fills what it needs; several together are asked in the order they were given.
+`loss_terms` (or `loss_slopes` in its place), `grad_transform`, `schedule`; the optimiser steps; then `after_step`. A
+period (a task, a day) opens with `begin` and closes with `sleep`. A method fills what it needs; several together are
+asked in the order they were given.
 """
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args, get_origin, get_type_hints
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, get_args, get_origin, get_type_hints
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +23,14 @@ if TYPE_CHECKING:
     from slowwave.weights.learner import Learner
 
 Order = tuple[NDArray[np.int64], NDArray[np.int64]]  # which sample comes when, and as which view of itself
+
+
+class Term(NamedTuple):
+    """A term of the loss with its slopes: (n, classes) on the logits, and on each of `learner.trainable`."""
+
+    value: float
+    on_logits: Tensor | None = None
+    on_weights: Sequence[Tensor] | None = None
 
 
 class Method:
@@ -96,6 +104,12 @@ class Method:
         """Further terms of the loss, by name, their weights in them."""
         return {}
 
+    def loss_slopes(self, learner: Learner, batch: Batch, logits: Tensor) -> Mapping[str, Term]:
+        """The same terms with their slopes, asked in place of `loss_terms` where a step is written out, that is in a
+        perceptron of ReLUs all of which learns. A method that has terms and does not fill this one goes by autograd.
+        """
+        return {}
+
     def grad_transform(self, learner: Learner, gradient: Tensor, batch: Batch) -> Tensor:
         """The flat gradient of `learner.trainable`, as the optimiser shall see it."""
         return gradient
@@ -157,6 +171,14 @@ def check_parameters(method: Method) -> None:
 def fills(method: Method, hook: str) -> bool:
     """Whether a method has a hook of its own by this name."""
     return getattr(type(method), hook) is not getattr(Method, hook)
+
+
+def written_out(method: Method) -> bool:
+    """Whether the slopes of its terms are known: no class below the one that gives them has changed the terms."""
+    for kind in type(method).__mro__:
+        if "loss_slopes" in vars(kind) or "loss_terms" in vars(kind):
+            return "loss_slopes" in vars(kind)
+    return True
 
 
 def size(value: Any) -> int:

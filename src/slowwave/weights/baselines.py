@@ -10,7 +10,8 @@ from torch import Tensor
 from torch.func import functional_call
 
 from slowwave.errors import InputError
-from slowwave.weights.base import Method
+from slowwave.weights import linear
+from slowwave.weights.base import Method, Term
 from slowwave.weights.batch import Batch, join
 from slowwave.weights.buffer import Buffer, Policy
 from slowwave.weights.learner import Learner
@@ -94,6 +95,22 @@ class LwF(Method):
         classes = torch.tensor([c for c in self.met if c < before.shape[1]])
         away = distil(logits[:, classes], before[:, classes], self.temperature)
         return {"teacher": self.strength * away.mean()}
+
+    @torch.no_grad()
+    def loss_slopes(self, learner: Learner, batch: Batch, logits: Tensor) -> Mapping[str, Term]:
+        if not self.teacher:
+            return {}
+        names = [name.removesuffix(".weight") for name in self.teacher if name.endswith(".weight")]
+        weights = [(self.teacher[f"{name}.weight"], self.teacher.get(f"{name}.bias")) for name in names]
+        before = linear.forwards(weights, batch.x)[-1]
+        classes = torch.tensor([c for c in self.met if c < before.shape[1]])
+        theirs = (before.index_select(1, classes) / self.temperature).log_softmax(1)
+        own = (logits.index_select(1, classes) / self.temperature).log_softmax(1)
+        expected = theirs.exp()
+        share = self.strength / len(batch)
+        value = share * float(torch.dot(expected.flatten(), (theirs - own).flatten()))
+        slope = own.exp_().sub_(expected).mul_(share / self.temperature)
+        return {"teacher": Term(value, torch.zeros_like(logits).index_copy_(1, classes, slope))}
 
     def sleep(self, learner: Learner, day: Batch) -> Mapping[str, float]:
         self.teacher = {name: part.detach().clone() for name, part in learner.model.state_dict().items()}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -55,6 +55,12 @@ class Batch:
         chosen = torch.as_tensor(index)
         parts = {name: part[chosen] for name, part in vars(self).items() if part is not None}
         return Batch(**parts)
+
+    def cut(self, size: int) -> Iterator[Batch]:
+        """Batches of so many, the last of what is left; they share its memory."""
+        parts = {name: part.split(size) for name, part in vars(self).items() if part is not None}
+        for row in zip(*parts.values(), strict=True):
+            yield Batch(**dict(zip(parts, row, strict=True)))
 
     def marked(self, task: int) -> Batch:
         """The same, all of one task."""

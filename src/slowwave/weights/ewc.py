@@ -8,7 +8,7 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
-from slowwave.weights.base import Method
+from slowwave.weights.base import Method, Term
 from slowwave.weights.batch import Batch
 from slowwave.weights.learner import Learner
 from slowwave.weights.quadratic import Quadratic
@@ -64,9 +64,15 @@ class EWC(Method):
             return {}
         return {"spring": self.strength * self.springs(trainable(learner.model))}
 
+    def loss_slopes(self, learner: Learner, batch: Batch, logits: Tensor) -> Mapping[str, Term]:
+        if not len(self.springs) or not self.strength or self.implicit:
+            return {}
+        value, slopes = self.springs.slopes(learner.named, self.strength)
+        return {"spring": Term(value, on_weights=slopes)}
+
     def after_step(self, learner: Learner, batch: Batch, logits: Tensor) -> None:
         if self.implicit and len(self.springs) and self.strength:
-            self.springs.pull(trainable(learner.model), learner.rate * self.strength)
+            self.springs.pull(learner.named, learner.rate * self.strength)
 
     def sleep(self, learner: Learner, day: Batch) -> Mapping[str, float]:
         if self.samples and len(day) > self.samples:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -14,18 +13,22 @@ import torch
 from torch import Tensor, nn
 
 from slowwave.errors import InputError
-from slowwave.weights import vectors
-from slowwave.weights.base import Method, check_parameters, fills
+from slowwave.weights import linear, vectors
+from slowwave.weights.base import Method, check_parameters, fills, written_out
 from slowwave.weights.batch import Batch, join, widened
 from slowwave.weights.buffer import Buffer
-from slowwave.weights.linear import cross_entropy_step, hooked, plain_layers
+from slowwave.weights.clock import Clock
 from slowwave.weights.metrics import Guard, Record, guarded
 from slowwave.weights.model import Growing
 from slowwave.weights.objective import Classification, NextToken, Objective, Regression
 from slowwave.weights.snapshot import Snapshot, read_snapshot, write_snapshot
-from slowwave.weights.stream import Experience, Stream
+from slowwave.weights.stream import Experience, Made, Stream
 
 Progress = Callable[[str, int, int], None]
+HOOKS = (
+    "look", "pre_step", "replay", "forward", "sample_weights", "loss_terms", "grad_transform", "schedule", "after_step",
+)  # fmt: skip
+STRETCH = 64  # batches whose examples are gathered at once
 
 
 class DivergedError(InputError):
@@ -110,8 +113,9 @@ class Learner:
         self.rng = np.random.default_rng(seed)
         self.generator = torch.Generator().manual_seed(seed)
         self._today = Buffer(day, "reservoir", seed)
-        self._spent, self._cpu_spent = 0.0, 0.0
+        self._clock = Clock()
         self.methods = [resolve_method(method) for method in methods]
+        self._filling = {hook: [m for m in self.methods if fills(m, hook)] for hook in HOOKS}
         for method in self.methods:
             check_parameters(method)
             method.prepare(self)
@@ -125,15 +129,21 @@ class Learner:
         """The parameters that are trained, in the order of the flat gradient."""
         return list(vectors.trainable(self.model).values())
 
+    @property
+    def named(self) -> Mapping[str, nn.Parameter]:
+        """The same by name, as they were at the last `rig`."""
+        return self._named
+
     def rig(self) -> None:
         """Call after changing which parameters are trained: the optimiser starts anew where they differ."""
         self._rig()
 
     def _rig(self, fresh: bool = False) -> None:
-        chosen = self.trainable
+        self._named = vectors.trainable(self.model)
+        chosen = list(self._named.values())
         if not chosen:
             raise InputError("no parameter of the model requires a gradient; there is nothing to train")
-        self._layers = plain_layers(self.model, chosen)
+        self._layers = linear.plain_layers(self.model, chosen)
         self._grows = isinstance(self.model, Growing) and isinstance(getattr(self.model, "head", None), nn.Linear)
         held = [id(p) for group in self._optim.param_groups for p in group["params"]] if hasattr(self, "_optim") else []
         if not fresh and held == [id(p) for p in chosen]:
@@ -207,30 +217,24 @@ class Learner:
         first  (n,) bool, which of them come for the first time in their period; None takes all in its first epoch.
                Methods find it as `learner.first`, and the examples, before anything changed them, as `learner.given`
         """
-        begun = time.perf_counter(), time.process_time()
         self._grow(batch)
         self.given = batch
         self.first = torch.full((len(batch),), self.epoch == 0) if first is None else first
         if not self.model.training:
             self.model.train()
         objective = self.aim(batch.y)
-        for method in self.methods:
+        filling = self._filling
+        for method in filling["look"]:
             batch = method.look(self, batch)
-        for method in self.methods:
+        for method in filling["pre_step"]:
             method.pre_step(self, batch)
-        replayed = [more for method in self.methods if (more := method.replay(self, batch)) is not None and len(more)]
+        replayed = [more for m in filling["replay"] if (more := m.replay(self, batch)) is not None and len(more)]
         whole = join([batch, *replayed])
-        if (layers := self._plain(objective, whole)) is not None:
-            losses, logits, grads = cross_entropy_step(layers, whole.x, whole.y)
-            loss = losses.mean()
-            self.terms = {"loss": self._finite(loss)}
-            self._update(grads, whole)
-        else:
-            logits = self._stepped(objective, whole)
+        layers = self.plain(whole) if all(map(written_out, filling["loss_terms"])) else None
+        logits = self._stepped(objective, whole) if layers is None else self._written(layers, whole)
         self.step += 1
-        for method in self.methods:
+        for method in filling["after_step"]:
             method.after_step(self, whole, logits.detach())
-        self._note_time(*begun)
         return sum(self.terms.values())
 
     def _stepped(self, objective: Objective, whole: Batch) -> Tensor:
@@ -238,50 +242,71 @@ class Learner:
         logits = self.logits(whole, training=True)
         losses = objective.losses(logits, whole)
         weights: Tensor | None = None
-        for method in self.methods:
+        for method in self._filling["sample_weights"]:
             given = method.sample_weights(self, whole, losses, logits)
             if given is not None:
                 weights = given if weights is None else weights * given
         loss = losses.mean() if weights is None else (weights * losses).mean()
         self.terms = {"loss": loss.item()}
-        for method in self.methods:
+        for method in self._filling["loss_terms"]:
             for name, term in method.loss_terms(self, whole, logits).items():
                 loss = loss + term
                 self.terms[f"{method.name}: {name}"] = term.item()
-        self._finite(loss)
-        parameters = [p for group in self._optim.param_groups for p in group["params"]]
+        self._finite(loss.item())
+        parameters = list(self._named.values())
         self._update(torch.autograd.grad(loss, parameters, allow_unused=True), whole)
         return logits
 
-    def _plain(self, objective: Objective, batch: Batch) -> list[nn.Linear] | None:
-        """The layers, where the step is that of plain cross-entropy on a perceptron, and no method has a part in it."""
+    def _written(self, layers: Sequence[nn.Linear], whole: Batch) -> Tensor:
+        """The same where all slopes are known, without autograd."""
+        weights = linear.weights_of(layers)
+        with torch.no_grad():
+            passed = linear.forwards(weights, whole.x)
+            loss, slope = linear.cross_entropy(passed[-1], whole.y)
+            self.terms, pulls = {"loss": loss}, []
+            for method in self._filling["loss_terms"]:
+                for name, term in method.loss_slopes(self, whole, passed[-1]).items():
+                    self.terms[f"{method.name}: {name}"] = term.value
+                    if term.on_logits is not None:
+                        slope += term.on_logits
+                    if term.on_weights is not None:
+                        pulls.append(list(term.on_weights))
+            self._finite(sum(self.terms.values()))
+            grads = linear.gradients(weights, passed, linear.backwards(weights, passed, slope))
+            for pull in pulls:
+                torch._foreach_add_(grads, pull)
+        self._update(grads, whole)
+        return passed[-1]
+
+    def plain(self, batch: Batch) -> list[nn.Linear] | None:
+        """The layers, where the loss of these examples is cross-entropy on a perceptron, and no method changes it. Then
+        gradients are written out instead of asked of autograd.
+        """
+        objective = self.aim(batch.y)
         if self._layers is None or type(objective) is not Classification or objective.masks:
             return None
         if batch.x.numel() != len(batch) * self._layers[0].in_features:
             return None  # the model says what is wrong
-        if batch.y.ndim != 1 or batch.x.dtype != torch.float32 or hooked(self.model, self._layers):
+        if batch.y.ndim != 1 or batch.x.dtype != torch.float32 or linear.hooked(self.model, self._layers):
             return None
-        part = ("forward", "sample_weights", "loss_terms")
-        return None if any(fills(method, hook) for method in self.methods for hook in part) else self._layers
+        return None if self._filling["forward"] or self._filling["sample_weights"] else self._layers
 
-    def _finite(self, loss: Tensor) -> float:
-        if not math.isfinite(value := loss.item()):
+    def _finite(self, loss: float) -> None:
+        if not math.isfinite(loss):
             hints = [hint for method in self.methods if (hint := method.advice(self))]
             said = "; ".join(hints) or f"the learning rate is {self.lr:g}; try a smaller one, or clip=1"
-            raise DivergedError(f"the loss is {value} at step {self.step}: {said}")
-        return value
+            raise DivergedError(f"the loss is {loss} at step {self.step}: {said}")
 
     def _update(self, grads: Sequence[Tensor | None], batch: Batch) -> None:
-        parameters = [p for group in self._optim.param_groups for p in group["params"]]
-        changing = [method for method in self.methods if fills(method, "grad_transform")]
-        if changing:
+        parameters = list(self._named.values())
+        if changing := self._filling["grad_transform"]:
             flat = vectors.flatten(
                 [torch.zeros_like(p) if g is None else g for g, p in zip(grads, parameters, strict=True)]
             )
             for method in changing:
                 flat = method.grad_transform(self, flat, batch)
             grads = list(vectors.unflatten(flat, parameters))
-        self.rate = self.lr * math.prod(method.schedule(self) for method in self.methods)
+        self.rate = self.lr * math.prod(method.schedule(self) for method in self._filling["schedule"])
         if self.optimiser == "sgd" and not (self.clip or self.momentum or self.weight_decay):
             with torch.no_grad():  # what the optimiser would do, without the wrapping of its step
                 moved = [(p, g) for p, g in zip(parameters, grads, strict=True) if g is not None]
@@ -294,10 +319,6 @@ class Learner:
         for group in self._optim.param_groups:
             group["lr"] = self.rate
         self._optim.step()
-
-    def _note_time(self, begun: float, begun_cpu: float) -> None:
-        self._spent += time.perf_counter() - begun
-        self._cpu_spent += time.process_time() - begun_cpu
 
     def _grow(self, batch: Batch) -> None:
         if not self._grows or batch.y.ndim != 1 or batch.y.is_floating_point():
@@ -315,7 +336,7 @@ class Learner:
     def logits(self, batch: Batch, training: bool = False) -> Tensor:
         """Through the methods that stand in the way, with gradients."""
         objective = self.aim(batch.y)
-        for method in self.methods:
+        for method in self._filling["forward"]:
             out = method.forward(self, batch, training)
             if out is not None:
                 return objective.masked(out, batch.task) if isinstance(objective, Classification) else out
@@ -348,6 +369,12 @@ class Learner:
 
     def gradient(self, batch: Batch) -> Tensor:
         """The flat gradient of the mean loss on these examples alone; evaluation mode, so that no statistic moves."""
+        if (layers := self.plain(batch)) is not None:
+            weights = linear.weights_of(layers)
+            with torch.no_grad():
+                passed = linear.forwards(weights, batch.x)
+                _, slope = linear.cross_entropy(passed[-1], batch.y)
+                return vectors.flatten(linear.gradients(weights, passed, linear.backwards(weights, passed, slope)))
         with vectors.still(self.model):
             loss = self.aim(batch.y).losses(self.logits(batch), batch).mean()
             return vectors.gradient(loss, self.trainable)
@@ -360,7 +387,6 @@ class Learner:
         day  the period's examples; None takes what was kept of the stream since the last sleep
         ids  what they were made from
         """
-        begun = time.perf_counter(), time.process_time()
         self._open()
         if day is None:
             if not len(self._today):
@@ -377,7 +403,6 @@ class Learner:
         self.reports.append(report)
         self.data.append(ids)
         self.period += 1
-        self._note_time(*begun)
         return report
 
     # -- a whole stream
@@ -401,45 +426,43 @@ class Learner:
             )
         if self.objective is None:
             self.objective = stream.objective()
-        tests = [_Test(load) for load in stream.tests]
+        tests = [Made(load) for load in stream.tests]
         if folder is not None and (Path(folder) / "snapshot.json").is_file():
             self.load(folder)
         if not self.record.before:
             self.record.before = [self.score(test()) for test in tests]
-            self._spent, self._cpu_spent = 0.0, 0.0
         for number in range(self.experience, len(stream)):
             progress("learning", number, len(stream))
             experience = stream.experiences[number]
             self.task = experience.task
-            self._live(stream, experience, number, tests, folder, save_every)
+            given = experience.load()
+            with self._clock.running():
+                self._live(stream, experience, given, number, tests, folder, save_every)
             self.experience, self.epoch, self.place = number + 1, 0, 0
             self.record.own.append(experience.test)
             self.record.ends.append(self.step)
-            self.record.seconds.append(self._spent)
-            self.record.cpu_seconds.append(self._cpu_spent)
+            self.record.seconds.append(self._clock.wall)
+            self.record.cpu_seconds.append(self._clock.cpu)
+            self._clock = Clock()
             self.record.bytes.append(sum(method.bytes for method in self.methods))
             self.record.matrix.append([self.score(test()) for test in tests])
             if self.guards:
                 self.record.guards.append(guarded(self.model, self.guards))
-            self._spent, self._cpu_spent = 0.0, 0.0
             if folder is not None:
                 self.save(folder)
         progress("learning", len(stream), len(stream))
         return self.record
 
-    def _live(self, stream: Stream, experience: Experience, number: int, tests: Sequence[_Test],
+    def _live(self, stream: Stream, experience: Experience, given: Batch, number: int, tests: Sequence[Made],
               folder: str | Path | None, save_every: int) -> None:  # fmt: skip
         """One experience, from the epoch and the place where it was left."""
-        given = experience.load()
+        data = given
         if stream.boundaries:
             if self.reset and not (self.epoch or self.place):
                 self._rig(fresh=True)
             self._open()
-            data = given
             for method in self.methods:
                 data = method.material(self, data)
-        else:
-            data = given
         met = np.zeros(len(data), bool)
         for epoch in range(self.epoch):
             met[self._order(len(data), number, epoch)[0]] = True
@@ -447,22 +470,27 @@ class Learner:
             self.epoch = epoch
             order, views = self._order(len(data), number, epoch)
             met[order[: self.place]] = True
-            places, shows = torch.from_numpy(order), torch.from_numpy(views)
-            for start in range(self.place, len(order), self.batch):
-                rows = slice(start, start + self.batch)
-                part, shown = order[rows], views[rows]
-                batch = replace(data.take(places[rows]), view=shows[rows])
-                if stream.boundaries:
-                    first = torch.from_numpy(~met[part] & (shown == 0))
-                    met[part] = True
-                    self.learn_batch(batch, first)
-                else:
-                    self._drift(batch)
-                self.place = start + self.batch
-                if self.evaluate_every and self.step % self.evaluate_every == 0:
-                    self._look(number, experience, tests)
-                if folder is not None and save_every and self.step % save_every == 0:
-                    self.save(folder)
+            for begin in range(self.place, len(order), self.batch * STRETCH):
+                rows = slice(begin, begin + self.batch * STRETCH)
+                gathered = replace(data.take(torch.from_numpy(order[rows])), view=torch.from_numpy(views[rows]))
+                old = bool(met.all())
+                for batch in gathered.cut(self.batch):
+                    if not stream.boundaries:
+                        self._drift(batch)
+                    elif old:
+                        self.learn_batch(batch, torch.zeros(len(batch), dtype=torch.bool))
+                    else:
+                        part = slice(self.place, self.place + len(batch))
+                        first = torch.from_numpy(~met[order[part]] & (views[part] == 0))
+                        met[order[part]] = True
+                        self.learn_batch(batch, first)
+                    self.place += self.batch
+                    if self.evaluate_every and self.step % self.evaluate_every == 0:
+                        with self._clock.paused():
+                            self._look(number, experience, tests)
+                    if folder is not None and save_every and self.step % save_every == 0:
+                        with self._clock.paused():
+                            self.save(folder)
             self.place = 0
         self.epoch = 0
         if stream.boundaries:
@@ -485,7 +513,7 @@ class Learner:
         rng = np.random.default_rng([self.seed, number, epoch])
         return rng.permutation(many), np.zeros(many, np.int64)
 
-    def _look(self, number: int, experience: Experience, tests: Sequence[_Test]) -> None:
+    def _look(self, number: int, experience: Experience, tests: Sequence[Made]) -> None:
         own = [*self.record.own, experience.test]
         self.record.curve.append((self.step, number, [self.score(tests[t](self.evaluated)) for t in own]))
 
@@ -503,7 +531,7 @@ class Learner:
             "methods": [method.state() for method in self.methods], "rng": self.rng.bit_generator.state,
             "generator": self.generator.get_state(), "today": self._today.state(),
             "place": [self.step, self.period, self.task, self.epoch, self.place, self.experience, int(self._begun)],
-            "spent": self._spent, "cpu_spent": self._cpu_spent, "record": self.record.to_dict(), "data": self.data,
+            "spent": self._clock.wall, "cpu_spent": self._clock.cpu, "record": self.record.to_dict(), "data": self.data,
             "reports": self.reports,
         }  # fmt: skip
 
@@ -548,8 +576,8 @@ class Learner:
         self.generator.set_state(state["generator"])
         self._today.load(state["today"])
         self.step, self.period, self.task, self.epoch, self.place, self.experience, begun = state["place"]
-        self._begun, self._spent = bool(begun), float(state["spent"])
-        self._cpu_spent = float(state.get("cpu_spent", 0.0))
+        self._begun = bool(begun)
+        self._clock = Clock(float(state["spent"]), float(state.get("cpu_spent", 0.0)))
         self.record = Record(**state["record"])
         self.data = [tuple(ids) for ids in state["data"]]
         self.reports = list(state["reports"])
@@ -560,19 +588,3 @@ def _check_settings(**given: float) -> None:
         least = 1 if name in ("batch", "epochs", "day") else 0
         if not least <= value < math.inf:
             raise InputError(f"{name} is {value}; give {'a number of at least 1' if least else 'a number from 0 up'}")
-
-
-class _Test:
-    """A test set, made when first asked for, and a part of it for quick looks."""
-
-    def __init__(self, load: Callable[[], Batch]) -> None:
-        self._load = load
-        self._whole: Batch | None = None
-
-    def __call__(self, most: int = 0) -> Batch:
-        if self._whole is None:
-            self._whole = self._load()
-        if not most or len(self._whole) <= most:
-            return self._whole
-        order = np.random.default_rng(0).permutation(len(self._whole))[:most]
-        return self._whole.take(torch.from_numpy(np.sort(order)))

@@ -3,13 +3,13 @@
 A linear layer's gradient of one example is the outer product of what came back to its output and what went into it, so
 that squares and groups of gradients are products of two small matrices. Other networks take the general way.
 
-A step of plain cross-entropy on a perceptron of ReLUs is written out too (`cross_entropy_step`): there autograd's own
-work is as long as that of the matrices.
+A step of cross-entropy on a perceptron of ReLUs is written out too (`forwards`, `cross_entropy`, `backwards`): there
+autograd's own work is as long as that of the matrices.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -18,6 +18,8 @@ from torch import Tensor, nn
 
 from slowwave.weights.model import Classifier
 
+aten: Any = torch.ops.aten
+Affine = tuple[Tensor, Tensor | None]  # weight (outputs, inputs) and bias (outputs,)
 Seen = dict[str, tuple[Tensor, Tensor]]  # layer -> (n, inputs) what went in, (n, outputs) what came out
 
 
@@ -114,29 +116,55 @@ def hooked(model: nn.Module, layers: list[nn.Linear]) -> bool:
     return any(m._forward_hooks or m._forward_pre_hooks or m._backward_hooks for m in (model, *layers))
 
 
-def cross_entropy_step(layers: list[nn.Linear], x: Tensor, y: Tensor) -> tuple[Tensor, Tensor, list[Tensor]]:
-    """(n,) losses, (n, classes) logits, and the gradients of their mean, as `plain_layers` were given their parameters.
+def weights_of(layers: Iterable[nn.Linear]) -> list[Affine]:
+    """Weight and bias of each."""
+    return [(layer.weight, layer.bias) for layer in layers]
 
-    x  (n, ...) float32
-    y  (n,) int64
+
+def forwards(weights: Sequence[Affine], x: Tensor) -> list[Tensor]:
+    """What each layer is given, ReLUs between them, and the logits last; x (n, ...) float32.
+
+    This and what follows is for `torch.no_grad()`.
     """
-    with torch.no_grad():
-        passed, last = [x.flatten(1)], len(layers) - 1
-        for place, layer in enumerate(layers):
-            out = torch.nn.functional.linear(passed[-1], layer.weight, layer.bias)
-            passed.append(out if place == last else out.relu_())
-        logits = passed[-1]
-        likely = logits.log_softmax(1)
-        losses = -likely.gather(1, y[:, None])[:, 0]
-        slope = likely.exp_()
-        slope[torch.arange(len(y)), y] -= 1
-        slope /= len(y)
-        grads: list[Tensor] = []
-        for place in range(last, -1, -1):
-            layer = layers[place]
-            if layer.bias is not None:
-                grads.append(slope.sum(0))
-            grads.append(slope.T @ passed[place])
-            if place:
-                slope = torch.ops.aten.threshold_backward(slope @ layer.weight, passed[place], 0)
-    return losses, logits, grads[::-1]
+    passed, last = [x.flatten(1)], len(weights) - 1
+    for place, (weight, bias) in enumerate(weights):
+        out = torch.nn.functional.linear(passed[-1], weight, bias)
+        passed.append(out if place == last else out.relu_())
+    return passed
+
+
+def cross_entropy(logits: Tensor, y: Tensor) -> tuple[float, Tensor]:
+    """The mean loss, and its slope (n, classes)."""
+    likely = logits.log_softmax(1)
+    mean, total = aten.nll_loss_forward.default(likely, y, None, 1, -100)
+    slope = aten.nll_loss_backward.default(torch.ones_like(mean), likely, y, None, 1, -100, total)
+    return mean.item(), aten._log_softmax_backward_data.default(slope, likely, 1, likely.dtype)
+
+
+def backwards(weights: Sequence[Affine], passed: Sequence[Tensor], slope: Tensor) -> list[Tensor]:
+    """The slope of each layer's output, given that of the logits."""
+    slopes = [slope]
+    for place in range(len(weights) - 1, 0, -1):
+        slopes.append(aten.threshold_backward.default(slopes[-1] @ weights[place][0], passed[place], 0))
+    return slopes[::-1]
+
+
+def gradients(weights: Sequence[Affine], passed: Sequence[Tensor], slopes: Sequence[Tensor]) -> list[Tensor]:
+    """Of each weight and bias, in the order of `plain_layers`."""
+    grads = []
+    for (_, bias), given, slope in zip(weights, passed, slopes, strict=False):
+        grads.append(slope.T @ given)
+        if bias is not None:
+            grads.append(slope.sum(0))
+    return grads
+
+
+def grouped(weights: Sequence[Affine], passed: Sequence[Tensor], slopes: Sequence[Tensor], groups: int) -> Tensor:
+    """(groups, parameters): the same for each of as many equal stretches of the rows, flat."""
+    parts = []
+    for (_, bias), given, slope in zip(weights, passed, slopes, strict=False):
+        d = slope.view(groups, -1, slope.shape[1])
+        parts.append((d.transpose(1, 2) @ given.view(groups, -1, given.shape[1])).flatten(1))
+        if bias is not None:
+            parts.append(d.sum(1))
+    return torch.cat(parts, 1)

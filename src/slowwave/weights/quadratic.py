@@ -13,7 +13,9 @@ import torch
 from torch import Tensor
 
 from slowwave.weights.batch import widened
-from slowwave.weights.vectors import Named
+from slowwave.weights.vectors import Named, unflatten
+
+SMALL = 2**20  # parameters that are moved as one vector
 
 
 class _Springs(torch.autograd.Function):
@@ -33,6 +35,37 @@ class _Springs(torch.autograd.Function):
         return (None, None, None, *torch._foreach_mul(ctx.slopes, upward))
 
 
+class _Laid:
+    """Stiffness and anchors one after the other, as some parameters are, and room for distances and slopes. The named
+    tensors become views into them, so that nothing is held twice.
+    """
+
+    def __init__(self, stiffness: Named, anchor: Named, parameters: Mapping[str, Tensor]) -> None:
+        for named in (stiffness, anchor):
+            for name, w in parameters.items():
+                named[name] = widened(named.get(name, torch.zeros_like(w, requires_grad=False)), w.shape)
+        self.stiffness, own = self._flat([stiffness[name] for name in parameters])
+        self.anchor, theirs = self._flat([anchor[name] for name in parameters])
+        stiffness.update(zip(parameters, own, strict=True))
+        anchor.update(zip(parameters, theirs, strict=True))
+        self.held = own + theirs
+        self.away, self.away_parts = self._flat(own)
+        self.slope, self.slope_parts = self._flat(own)
+        self.rate, self.share = 0.0, torch.zeros(0)  # of the last pull: rate A / (1 + rate A)
+
+    @staticmethod
+    def _flat(tensors: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
+        flat = torch.cat([t.reshape(-1) for t in tensors])
+        return flat, unflatten(flat, tensors)
+
+    def fits(self, stiffness: Named, anchor: Named, parameters: Mapping[str, Tensor]) -> bool:
+        """Whether nobody has put in others since."""
+        now = [*map(stiffness.get, parameters), *map(anchor.get, parameters)]
+        if len(now) != len(self.held) or any(a is not b for a, b in zip(now, self.held, strict=True)):
+            return False
+        return all(a.shape == w.shape for a, w in zip(self.held, parameters.values(), strict=False))
+
+
 class Quadratic:
     """1/2 sum_i A_i (w_i - m_i)^2 + rest, over parameters by name.
 
@@ -47,6 +80,7 @@ class Quadratic:
         self.stiffness: Named = {}
         self.anchor: Named = {}
         self.rest = 0.0
+        self._laid: _Laid | None = None
 
     def __len__(self) -> int:
         return len(self.stiffness)
@@ -94,13 +128,40 @@ class Quadratic:
         total: Tensor = _Springs.apply(self.rest, stiff, anchors, *weights)  # type: ignore[no-untyped-call]
         return total
 
+    @torch.no_grad()
+    def slopes(self, parameters: Mapping[str, Tensor], factor: float = 1.0) -> tuple[float, list[Tensor]]:
+        """`factor` times the penalty, and its slope on each of these parameters; what is given back holds until the
+        next call.
+        """
+        laid = self._lay(parameters)
+        torch._foreach_copy_(laid.away_parts, list(parameters.values()))
+        laid.away.sub_(laid.anchor)
+        torch.mul(laid.away, laid.stiffness, out=laid.slope)
+        value = 0.5 * torch.dot(laid.away, laid.slope).item() + self.rest
+        laid.slope.mul_(factor)
+        return factor * value, laid.slope_parts
+
+    @torch.no_grad()
     def pull(self, parameters: Mapping[str, Tensor], rate: float) -> None:
         """An implicit step of this rate down the penalty, in place: w = (w + rate A m) / (1 + rate A)."""
-        with torch.no_grad():
+        if sum(w.numel() for w in parameters.values()) > SMALL:  # tensor by tensor: no room beside the model is taken
             for name, w in parameters.items():
                 if name in self.stiffness:
                     stiff, anchor = (widened(part[name], w.shape) for part in (self.stiffness, self.anchor))
                     w.add_(rate * stiff * anchor).div_(1 + rate * stiff)
+            return
+        laid = self._lay(parameters)
+        if laid.rate != rate:
+            laid.rate, laid.share = rate, rate * laid.stiffness / (1 + rate * laid.stiffness)
+        weights = list(parameters.values())
+        torch._foreach_copy_(laid.away_parts, weights)
+        torch.mul(laid.away.sub_(laid.anchor), laid.share, out=laid.slope)
+        torch._foreach_sub_(weights, laid.slope_parts)
+
+    def _lay(self, parameters: Mapping[str, Tensor]) -> _Laid:
+        if self._laid is None or not self._laid.fits(self.stiffness, self.anchor, parameters):
+            self._laid = _Laid(self.stiffness, self.anchor, parameters)
+        return self._laid
 
     def stiffest(self) -> float:
         """The largest A."""

@@ -236,3 +236,19 @@ def of_lessons(lessons: Sequence[tuple[str, Batch, Batch, tuple[str, ...]]], nam
     )
     tests = tuple(_marked(lambda b=test: b, n) for n, (_, _, test, _) in enumerate(lessons))  # type: ignore[misc]
     return Stream(name, experiences, tests, "next-token")
+
+
+class Made:
+    """A test set, made when first asked for, and a part of it for quick looks."""
+
+    def __init__(self, load: Callable[[], Batch]) -> None:
+        self._load = load
+        self._whole: Batch | None = None
+
+    def __call__(self, most: int = 0) -> Batch:
+        if self._whole is None:
+            self._whole = self._load()
+        if not most or len(self._whole) <= most:
+            return self._whole
+        order = np.random.default_rng(0).permutation(len(self._whole))[:most]
+        return self._whole.take(torch.from_numpy(np.sort(order)))

@@ -2,7 +2,8 @@
 
 Each line of standard input is one run: JSON with `data` (an .npz of tasks), `start` (the model's first weights),
 `method` and its settings. Each line of output is what came of it. Nothing of its trainer is changed; its evaluator and
-loggers are off, and accuracies are taken here, outside the seconds told.
+loggers are off, and accuracies are taken here, outside the seconds told. With `watch`, a plugin notes which examples
+each step was given, and the orders come with the answer; such a run is not for its seconds.
 """
 
 from __future__ import annotations
@@ -64,6 +65,40 @@ def strategy(given: dict[str, Any], model: Any) -> Any:
     )  # fmt: skip
 
 
+def watcher() -> Any:
+    """A plugin that keeps what each step was given."""
+    from avalanche.training.plugins import SupervisedPlugin  # type: ignore[import-not-found, unused-ignore]
+
+    class Watcher(SupervisedPlugin):  # type: ignore[misc, unused-ignore]
+        def __init__(self) -> None:
+            super().__init__()
+            self.batches: list[tuple[Any, Any]] = []
+
+        def after_training_iteration(self, strategy: Any, *args: Any, **kwargs: Any) -> None:
+            self.batches.append((strategy.mb_x.clone(), strategy.mb_y.clone()))
+
+    return Watcher()
+
+
+def orders(batches: list[tuple[Any, Any]], x: Any, y: Any) -> list[list[int]] | None:
+    """For each epoch, in which order the examples of a task came; what is of no example of its own (replayed) is passed
+    over. None where an epoch was something else than all of them once.
+    """
+    places: dict[bytes, list[int]] = {}
+    for place, (row, label) in enumerate(zip(x.numpy(), y.tolist(), strict=True)):
+        places.setdefault(row.tobytes() + bytes([label]), []).append(place)
+    came: list[int] = []
+    turn: dict[bytes, int] = {}  # equal examples take turns
+    for xs, ys in batches:
+        for row, label in zip(xs.numpy(), ys.tolist(), strict=True):
+            key = row.tobytes() + bytes([label])
+            if key in places:
+                came.append(places[key][turn.get(key, 0) % len(places[key])])
+                turn[key] = turn.get(key, 0) + 1
+    epochs = [came[start : start + len(x)] for start in range(0, len(came), len(x))]
+    return epochs if all(sorted(epoch) == list(range(len(x))) for epoch in epochs) else None
+
+
 def run(given: dict[str, Any]) -> dict[str, Any]:
     """Live through the tasks; accuracies on all tests so far after each, processor seconds of each."""
     import numpy as np
@@ -81,18 +116,24 @@ def run(given: dict[str, Any]) -> dict[str, Any]:
     tests = [n for n in range(tasks) if f"x_test_{n}" in data]
     model = network(given["widths"], torch.load(given["start"], weights_only=True))
     learner = strategy(given, model)
-    matrix, seconds = [], []
-    for experience in benchmark_from_datasets(train=train).train_stream:
+    watching = watcher() if given.get("watch") else None
+    if watching is not None:
+        learner.plugins.append(watching)
+    matrix, seconds, came = [], [], []
+    for number, experience in enumerate(benchmark_from_datasets(train=train).train_stream):
         begun = time.process_time()
         learner.train(experience, num_workers=0)
         seconds.append(time.process_time() - begun)
+        if watching is not None:
+            came.append(orders(watching.batches, data[f"x_train_{number}"], data[f"y_train_{number}"]))
+            watching.batches.clear()
         model.eval()
         with torch.no_grad():
             matrix.append(
                 [float((model(data[f"x_test_{n}"]).argmax(1) == data[f"y_test_{n}"]).float().mean()) for n in tests]
             )
         model.train()
-    return {"matrix": matrix, "seconds": seconds}
+    return {"matrix": matrix, "seconds": seconds, "orders": came if watching is not None and all(came) else None}
 
 
 def main() -> None:
