@@ -109,5 +109,11 @@ def test_bad_input_is_told(memory):
         memory.context("x", form="tensor", **ASK)
     with pytest.raises(InputError, match="needs model="):
         memory.context("x", form="kv", **ASK)
+    with pytest.raises(InputError, match=r"a LlamaForCausalLM; give a KeyValues, \(model, tokenizer\)"):
+        memory.context("x", form="kv", model=fake_causal()[0], **ASK)
+    made = memory.context("x", form="kv", model=fake_causal(), **ASK)
+    assert made.attended is not None
+    with pytest.raises(InputError, match="max_new_tokens is -2"):
+        made.attended.generate("x", max_new_tokens=-2)
     with pytest.raises(InputError, match="is for form='kv'"):
         memory.context("x", model="a.gguf", **ASK)

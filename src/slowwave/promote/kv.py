@@ -214,6 +214,8 @@ class Attended:
 
     def generate(self, prompt: str | Sequence[int], max_new_tokens: int = 32, stop: str = "\n") -> str:
         """The likeliest words after a prompt that follows the memories, up to the end, `stop`, or so many tokens."""
+        if max_new_tokens < 0:
+            raise InputError(f"max_new_tokens is {max_new_tokens}; give how many there may be at most, 0 for none")
         ids, cache, place = self._tokens(prompt), self.cache(), self.length
         ends = self.frozen.model.generation_config.eos_token_id if self.frozen.model.generation_config else None
         ends = set(ends) if isinstance(ends, list) else {ends}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
 from slowwave.errors import InputError
@@ -105,6 +106,8 @@ def key_values(memory: Memory, form: str, model: Any) -> KeyValues | None:
     from slowwave.promote.files import folder_of
     from slowwave.promote.kv import KeyValues
 
+    if not isinstance(model, (KeyValues, tuple, str, Path)):
+        raise InputError(f"model is a {type(model).__name__}; give a KeyValues, (model, tokenizer), or a path")
     if isinstance(model, KeyValues):
         found = model
     else:
@@ -112,8 +115,7 @@ def key_values(memory: Memory, form: str, model: Any) -> KeyValues | None:
         if name in memory._key_values:
             return memory._key_values[name]
         folder = folder_of(str(memory.path))
-        given = model if isinstance(model, tuple) else None
-        found = KeyValues(*given, folder=folder) if given else KeyValues.load(model, folder=folder)
+        found = KeyValues(*model, folder=folder) if isinstance(model, tuple) else KeyValues.load(model, folder=folder)
         memory._key_values[name] = found
     memory._key_values.setdefault(id(found), found)
     return found
