@@ -10,9 +10,8 @@ the likeliest of all 24 (chance 0.042); it is also told how often it was the lik
 same state without events; with events drawn by lot; the model alone with as many of the newest tokens; and with as
 many of passages that a sentence encoder finds.
 
-Second, boundaries: passages of different books joined; how many joints lie within 4 tokens of where an event begins,
-for surprise with and without refinement, for equal steps, and by lot, at equal counts. Parts are kept as they are
-done: a run that was stopped goes on.
+Where events begin is measured by proofs/em_llm_joints.py. Parts are kept as they are done: a run that was stopped goes
+on.
 """
 
 from __future__ import annotations
@@ -36,15 +35,9 @@ from slowwave.models import resolve_embedder
 from slowwave.models.causal import fake_causal, load_causal
 from slowwave.state.attending import Attending
 from slowwave.state.em_llm import EMLLM
-from slowwave.state.kernels.surprise import boundaries, refined, surprise
-from slowwave.state.reader import View
 
 FIGURE = Path(__file__).with_name("results") / "em_llm.png"
 BOOKS = ("carroll-alice-s-adventures-in-wonderland", "dickens-a-christmas-carol", "baum-the-wonderful-wizard-of-oz")
-OTHERS = (
-    "austen-emma", "darwin-on-the-origin-of-species", "doyle-the-sign-of-the-four", "bronte-jane-eyre",
-    "conrad-heart-of-darkness", "defoe-robinson-crusoe", "dickens-oliver-twist", "eliot-silas-marner",
-)  # fmt: skip
 LOCAL, SINKS, RETRIEVE, BLOCK = 512, 16, 512, 128
 SETTINGS: dict[str, Any] = {"local": LOCAL, "sinks": SINKS, "retrieve": RETRIEVE, "block": BLOCK, "store": "float16"}
 DISTANCES = {"1x": 1, "4x": 4, "16x": 16, "whole novel": 0}
@@ -146,37 +139,6 @@ def asked(
     return rows
 
 
-def joints(base: Attending, encode: Any, seed: int, passages: int, length: int) -> dict[str, float]:
-    """How many joints of passages lie within 4 tokens of where an event begins, at equal counts of events."""
-    rng = random.Random(seed)
-    ids: list[int] = []
-    ends = []
-    for n in range(passages):
-        words = text_of(rng.choice([book for place, book in enumerate(OTHERS) if place % 2 == n % 2])).split()
-        start = rng.randrange(len(words) - 2 * length)
-        ids += encode(" ".join(words[start : start + 2 * length]))[:length]
-        ends.append(len(ids))
-    ends.pop()
-    given = torch.tensor([ids])
-    view = View(base, torch.zeros(1, 0, base.layers, 2, base.kv_heads, base.dim))
-    with torch.no_grad():
-        unexpected = surprise(base.through(given, view)[0], given[0])
-    plain = boundaries(unexpected, window=128, least=8, most=128)
-    found = {"surprise, refined": refined(view.record()[0, :, :, 0].flatten(1), plain, 8, 128), "surprise": plain}
-    out = {name: near(starts.nonzero()[1:, 0].tolist(), ends) for name, starts in found.items()}
-    count = int(plain.sum()) - 1
-    out["equal steps"] = near([round(n * len(ids) / (count + 1)) for n in range(1, count + 1)], ends)
-    lots = [near(rng.sample(range(1, len(ids)), count), ends) for _ in range(50)]
-    out["by lot"] = sum(lots) / len(lots)
-    out["mean length of an event"] = len(ids) / (count + 1)
-    return out
-
-
-def near(starts: list[int], ends: list[int]) -> float:
-    """The share of joints with an event's beginning at most 4 tokens away."""
-    return sum(any(abs(start - end) <= 4 for start in starts) for end in ends) / len(ends)
-
-
 def judge(kinds: dict[str, Any], quick: bool) -> tuple[str, str]:
     """The verdict, chosen beforehand: at 4 and 16 windows and over the whole novel EM-LLM answers more than the same
     state without events, with events by lot, and the newest tokens; and over all three as many as passages found."""
@@ -221,7 +183,6 @@ def main() -> None:
     given.add_argument("--quick", action="store_true", help="a small run with random weights, for the code paths alone")
     given.add_argument("--model", help="a .gguf file, a folder or a name that transformers loads")
     given.add_argument("--books", type=int, default=1, help="how many novels, at most 3")
-    given.add_argument("--joints", type=int, default=3, help="draws of joined passages; 0 leaves boundaries out")
     given.add_argument("--scratch", type=Path, help="a folder where states are kept, to go on reading from")
     options = given.parse_args()
     torch.set_num_threads(1)
@@ -251,18 +212,11 @@ def main() -> None:
         rows, took = parts.get(book, one)
         each.append(rows)
         pace.append({"novel": book, **took})
-    cut = [parts.get(f"joints {seed}", lambda seed=seed: joints(base, encode, seed, 12, 120))
-           for seed in range(options.joints)]  # fmt: skip
     kinds = summed(each)
     verdict, summary = judge(kinds, False)
-    bounds = {name: spread([one[name] for one in cut]) for name in cut[0]} if cut else {}
-    if cut:
-        summary += "; joints of passages met by an event's beginning: " + ", ".join(
-            f"{name} {row['mean']:.2f}" for name, row in bounds.items() if not name.startswith("mean")
-        )
     conclude(
         parts, EMLLM, verdict, summary, SETS * len(each),
-        model=Path(options.model).name, settings=SETTINGS, novels=pace, answers=kinds, boundaries=bounds,
+        model=Path(options.model).name, settings=SETTINGS, novels=pace, answers=kinds,
     )  # fmt: skip
     figure(kinds)
 
