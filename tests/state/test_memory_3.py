@@ -11,6 +11,7 @@ pytest.importorskip("transformers", reason="needs transformers")
 
 from slowwave.errors import InputError  # noqa: E402
 from slowwave.models.causal import fake_causal  # noqa: E402
+from slowwave.state.attending import Attending  # noqa: E402
 from slowwave.state.kernels.sparse import drawn_reference  # noqa: E402
 from slowwave.state.memory_3 import Memory3  # noqa: E402
 from slowwave.state.reader import View  # noqa: E402
@@ -105,3 +106,31 @@ def test_bad_input_is_told() -> None:
         reader(keep=13)
     with pytest.raises(InputError, match="'attention' or 'random'"):
         reader(choice_of="best")
+
+
+def test_rows_are_learned_together_as_they_are_alone() -> None:
+    found = reader(opening=(7,))
+    texts, question = torch.cat([ids(24), ids(24, seed=1)]), torch.cat([ids(5, seed=2), ids(5, seed=3)])
+    both = found.chosen(found.learn(texts, found.init_state(2)), torch.tensor([[0, 1], [1, 0]]))
+    for row in range(2):
+        own = found.learn(texts[row : row + 1], found.init_state(1))
+        own = found.chosen(own, both.chosen[row : row + 1])
+        assert torch.allclose(both.bank[row], own.bank[0], atol=1e-5)
+        alone = found.logits(question[row : row + 1], own)
+        assert torch.allclose(found.logits(question, both)[row], alone[0], atol=1e-4)
+
+
+def test_a_model_that_is_trained_gets_gradients_through_its_references() -> None:
+    base = Attending(*fake_causal(), frozen=False)
+    found = Memory3(base, reference=12, keep=3, retrieve=2, block=6, local=12)
+    before = base.fingerprint
+    state = found.chosen(found.learn(ids(12), found.init_state(1)), torch.tensor([[0]]))
+    torch.autograd.backward(found.logits(ids(2, seed=1), state).sum())
+    first = base.blocks[0].self_attn.v_proj.weight.grad
+    found.zero_grad()
+    torch.autograd.backward(found.logits(ids(2, seed=1), state.detach()).sum())
+    assert not torch.equal(first, base.blocks[0].self_attn.v_proj.weight.grad), "nothing came through the reference"
+    with torch.no_grad():
+        next(base.parameters()).add_(1.0)
+    assert base.fingerprint != before, "a model that has learned has another fingerprint"
+    assert not reader().logits(ids(2), reader().init_state(1)).requires_grad, "a frozen one was to be trained"

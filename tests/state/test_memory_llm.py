@@ -12,6 +12,7 @@ pytest.importorskip("transformers", reason="needs transformers")
 
 from slowwave.errors import InputError  # noqa: E402
 from slowwave.models.causal import fake_causal  # noqa: E402
+from slowwave.state.attending import Attending  # noqa: E402
 from slowwave.state.m_plus import MPlus  # noqa: E402
 from slowwave.state.memory_llm import MemoryLLM  # noqa: E402
 
@@ -146,6 +147,46 @@ def test_the_retriever_learns_to_tell_slots_apart() -> None:
         optimiser.step()
         losses.append(loss.item())
     assert losses[-1] < 0.7 * losses[0]
+
+
+def test_a_retriever_taught_by_questions_finds_what_was_dropped_before_it_had_learned() -> None:
+    reader = plus(slots=8, update=4, block=4, fetch=4, capacity=99, keeps="in")
+    texts = torch.arange(64).view(16, 4)  # a question is the first word of its text
+    optimiser = torch.optim.Adam([*reader.asker.parameters(), *reader.finder.parameters()], lr=1e-2)
+    state = reader.write(texts.flatten()[None], reader.init_state(1, torch.Generator().manual_seed(0)))
+    gone = int(state.stored)
+
+    def found() -> float:
+        """The share of the asked words' own slots, in the first layer, that are fetched first."""
+        now = reader.indexed(state)
+        hits = [bool((now.long[0, best, 0] == reader.base_model.embed(texts[n, :1])).all(-1).any())
+                for n in range(4) for best in [reader.recall(texts[n : n + 1, :1], now).chosen[0, 0]]]  # fmt: skip
+        return sum(hits) / len(hits)
+
+    before = found()
+    for _ in range(60):
+        loss = reader.retriever_loss(*reader.examples(texts[:, :1], texts))
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+    assert gone == 56  # all but the pool
+    assert found() > before
+    with pytest.raises(InputError, match="1 questions and 2 texts"):
+        reader.examples(texts[:1], texts[:2])
+
+
+def test_a_model_that_is_trained_gets_gradients_through_what_it_writes() -> None:
+    base = Attending(*fake_causal(), frozen=False)
+    reader = MemoryLLM(base, slots=12, update=4, block=4)
+    state = reader.write(ids(8, rows=2), reader.init_state(2))
+    grads = []
+    for pool in (state, reader.detach(state)):
+        reader.zero_grad()
+        torch.autograd.backward(reader.logits(ids(2, seed=1, rows=2), pool).sum())
+        grads.append(base.blocks[0].mlp.down_proj.weight.grad.clone())
+    assert not torch.equal(*grads), "nothing came through the slots"
+    assert base.train().model.training
+    assert not MemoryLLM(MODEL).base_model.train().model.training
 
 
 @pytest.mark.parametrize(

@@ -199,7 +199,7 @@ def an_empty_memory_leaves_the_base_model_as_it_is(subject: Subject) -> None:
     system = subject.system()
     base: Any = getattr(system, "base_model", None)
     expect(base is not None, "it has no base_model; if it wraps none, say so in `skips`")
-    ids = system.example(2, TIME, subject.generator())
+    ids = torch.randint(base.vocabulary, (2, TIME), generator=subject.generator())
     with torch.no_grad():
         _near(system.logits(ids, subject.start(system, 2)), base.logits(ids), 1e-10, "logits with an empty memory")  # type: ignore[operator]
 

@@ -76,12 +76,13 @@ class Attending(Frozen):
     """A causal language model, frozen, whose attention can be given another view.
 
     model      of transformers, or (model, tokenizer), or a path or name that `load_causal` takes
+    frozen     False leaves it to be trained with the memory that stands around it
     raises     ModelError where its attention is of a kind that cannot be opened
     """
 
-    def __init__(self, model: Any, tokenizer: Any = None) -> None:
+    def __init__(self, model: Any, tokenizer: Any = None, frozen: bool = True) -> None:
         model, tokenizer = _pair(model, tokenizer)
-        super().__init__(model, tokenizer)
+        super().__init__(model, tokenizer, frozen)
         _register()
         config = model.config
         self.config = config.get_text_config() if hasattr(config, "get_text_config") else config

@@ -1,7 +1,7 @@
 """A pretrained model that stays as it is, behind the few calls that memories around it need.
 
 Works with any causal model of transformers that takes `inputs_embeds`; transformers itself is not imported here. A
-wrapper keeps one as `base_model`; its parameters are not the wrapper's own, are never trained and never saved.
+wrapper keeps one as `base_model`; its parameters are never saved with a state, and trained only on request.
 """
 
 from __future__ import annotations
@@ -19,26 +19,29 @@ SAMPLE = 4096  # numbers of each parameter that the fingerprint looks at, spread
 
 
 class Frozen(nn.Module):
-    """A causal language model, frozen, in evaluation mode.
+    """A causal language model in evaluation mode, frozen unless it is to be trained together with a memory.
 
     model      of transformers, or anything with `get_input_embeddings()` and a forward that takes `inputs_embeds`,
                `attention_mask`, `output_hidden_states`, `past_key_values` and gives `logits` and `hidden_states`
     tokenizer  its fingerprint goes into saved states, so that ids cannot change their meaning
+    frozen     False leaves the parameters to be trained, and `train` switches dropout on
     """
 
-    def __init__(self, model: Any, tokenizer: Any = None) -> None:
+    def __init__(self, model: Any, tokenizer: Any = None, frozen: bool = True) -> None:
         super().__init__()
         if not hasattr(model, "get_input_embeddings"):
             raise InputError(f"{type(model).__name__} has no get_input_embeddings(); give a model of transformers")
         self.model = model.eval()
-        for parameter in model.parameters():
-            parameter.requires_grad_(False)
+        if frozen:
+            for parameter in model.parameters():
+                parameter.requires_grad_(False)
+        self.frozen = frozen
         self.tokenizer = tokenizer
         self._fingerprint: tuple[Any, str] = ((), "")
 
     def train(self, mode: bool = True) -> Self:
-        """It stays in evaluation mode, so that nothing is dropped."""
-        return super().train(False)
+        """A frozen one stays in evaluation mode, so that nothing is dropped."""
+        return super().train(mode and not self.frozen)
 
     @property
     def fingerprint(self) -> str:

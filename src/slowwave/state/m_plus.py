@@ -44,7 +44,9 @@ class MPlus(MemoryLLM):
     capacity  slots of the store, for each layer; the first to come are the first to go
     rank      of the retriever's vectors; 0 is a twentieth of the width, at least 8
 
-    The others are as in MemoryLLM. `recall` and `generate` fetch by the question; `retriever_loss` trains for it.
+    The others are as in MemoryLLM. `recall` and `generate` fetch by the question. The retriever (`asker` and `finder`)
+    is trained by `retriever_loss(*examples(asked, told))`, the model staying as it is; states that were written before
+    are made ready by `indexed`.
 
     Example:
         >>> import torch
@@ -109,6 +111,35 @@ class MPlus(MemoryLLM):
         slots), the mean over the tokens of sigmoid(f_q(h) . f_k(m))."""
         return torch.einsum("btlr,bslr->blts", asked, keys).sigmoid().mean(2)
 
+    @torch.no_grad()
+    def examples(self, asked: Tensor, told: Tensor, state: PoolState | None = None) -> tuple[Tensor, Tensor, Tensor]:
+        """What `retriever_loss` takes, of questions (batch, time) and the texts (batch, time) that answer them.
+
+        A row's own slots are right, those that the other rows' texts made are wrong; a text's are those that its last
+        block wrote.
+
+        state   of as many rows, after which texts are written and, without them, questions asked; None is a fresh one
+        raises  InputError where there are not as many questions as texts, or fewer than two
+        """
+        if len(asked) != len(told) or len(told) < 2:
+            raise InputError(f"{len(asked)} questions and {len(told)} texts; give as many, and at least two")
+        batch = len(told)
+        state = self.init_state(batch) if state is None else state
+        written = self.sleep(self.write(told, state))
+        filled = int(written.filled.min())
+        made = torch.stack([pool.values[:, max(0, filled - self.update) : filled] for pool in written.pools], 2)
+        groups = self._groups(state, torch.full((batch,), asked.shape[1]))
+        parts = torch.cat([self._hidden(asked[rows], self._trimmed(state, rows)) for rows in groups])
+        hidden = parts[torch.tensor([row for rows in groups for row in rows]).argsort()]
+        others = [torch.cat([made[:b], made[b + 1 :]]).flatten(0, 1) for b in range(batch)]
+        return hidden, made, torch.stack(others)
+
+    def indexed(self, state: PoolState) -> LongState:
+        """The state whose store can be found by the retriever as it is now, whatever it was when slots were dropped."""
+        assert isinstance(state, LongState)
+        with torch.no_grad():
+            return replace(state, long_keys=self.finder(state.long))
+
     def retriever_loss(self, hidden: Tensor, right: Tensor, wrong: Tensor) -> Tensor:
         """-log p of slots that belong to what is asked, -log(1 - p) of others, averaged.
 
@@ -122,6 +153,13 @@ class MPlus(MemoryLLM):
 
     # -- inside
 
+    def _hidden(self, ids: Tensor, state: PoolState) -> Tensor:
+        """(batch, time, layers, width): what enters each layer for these tokens after this state, of rows alike."""
+        view = self._view(state)
+        assert isinstance(view, _Asking)
+        self.base_model.through(ids, view)
+        return torch.stack(view.hidden, 2)
+
     def _view(self, state: PoolState) -> View:
         assert isinstance(state, LongState)
         filled, fetched = int(state.filled[0]), int(state.fetched[0])
@@ -129,7 +167,7 @@ class MPlus(MemoryLLM):
         for layer, pool in enumerate(state.pools):
             back = take(state.long[:, :, layer], state.chosen[:, layer, :fetched])
             slots.append(torch.cat([back, pool.values[:, :filled]], 1))
-        return _Asking(self.base_model, state.local, slots)
+        return _Asking(self.base_model, state.local, slots, slots[0].shape[1])
 
     def _asks(self, view: View, ids: Tensor, logits: Tensor, state: PoolState) -> Tensor:
         assert isinstance(view, _Asking)
@@ -190,8 +228,8 @@ class _Retriever(nn.Module):
 class _Asking(_Pool):
     """Notes what enters each layer, by which the retriever asks."""
 
-    def __init__(self, base: Attending, local: Tensor, slots: list[Tensor]) -> None:
-        super().__init__(base, local, slots)
+    def __init__(self, base: Attending, local: Tensor, slots: list[Tensor], count: int) -> None:
+        super().__init__(base, local, slots, count)
         self.hidden: list[Tensor] = []
 
     def enter(self, layer: int, hidden: Tensor) -> Tensor:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from types import MappingProxyType
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -15,6 +15,7 @@ from slowwave.state.kernels.growing import appended
 from slowwave.state.kernels.sparse import strongest
 from slowwave.state.kernels.surprise import surprise
 from slowwave.state.kernels.topk import top_k
+from slowwave.state.packing import take, unflatten
 from slowwave.state.reader import Reader, ReaderState, View
 from slowwave.state.values import joined
 
@@ -79,8 +80,10 @@ class Memory3(Reader[ReferenceState]):
         "the context begin behind those that all references share."
     )
     proof = "proofs/memory_3.py"
-    alone = True
-    skips = MappingProxyType({"gradients_by_hand_are_right": "it derives no gradient and trains nothing"})
+    learns = True
+    alone = False
+    counters: ClassVar[tuple[str, ...]] = ("held", "begun", "stored", "fetched")
+    skips = MappingProxyType({"gradients_by_hand_are_right": "it derives no gradient by hand"})
     SMALL = MappingProxyType(
         {"reference": 4, "keep": 2, "retrieve": 2, "block": 3, "local": 2, "opening": (1,), "memory_layers": 1.0}
     )
@@ -135,49 +138,30 @@ class Memory3(Reader[ReferenceState]):
     def reach(self) -> int:
         return 2 * self.reference + len(self.opening) + self.local + self.block
 
-    @torch.no_grad()
     def encode(self, ids: Tensor, generator: torch.Generator | None = None) -> tuple[Tensor, Tensor, Tensor]:
         """One reference, ids (time,) of `keep` to `reference` tokens: its part of `bank`, `places` and `keys`.
 
         generator  for choice_of="random"
         """
-        if not self.keep <= len(ids) <= self.reference:
-            raise InputError(f"a reference has {self.keep} to {self.reference} tokens, this has {len(ids)}")
-        opening = ids.new_tensor(self.opening)
-        whole = torch.cat([opening, ids])[None]
-        view = View(self.base_model, self._zeros(1, 0, self.base_model.layers, 2, self.base_model.kv_heads,
-                                                 self.base_model.dim))  # fmt: skip
-        logits = self.base_model.through(whole, view)
-        record = view.record()[0, :, : self.shown]  # (time, layers, 2, kv heads, dim)
-        skip = len(opening)
-        picked, places = [], []
-        for layer in range(self.shown):
-            keys = record[:, layer, 0].transpose(0, 1)
-            if self.choice_of == "random":
-                lots = [torch.randperm(len(ids), generator=generator)[: self.keep].sort().values for _ in keys]
-                where = torch.stack(lots).to(ids.device)
-            else:
-                where = strongest(view.queries[layer][0, :, skip:], keys[:, skip:], self.keep, len(ids))
-            where = where + skip
-            if skip:
-                where = F.pad(where, (1, 0))
-            index = where[None, :, :, None].expand(2, -1, -1, record.shape[-1])
-            picked.append(record[:, layer].permute(1, 2, 0, 3).gather(2, index))
-            places.append(where)
-        return torch.stack(picked), torch.stack(places), self._key(ids, surprise(logits[0], whole[0])[skip:])
+        bank, places, key = self._encoded(ids[None], generator)
+        return bank[0], places[0], key[0]
 
     def learn(self, ids: Tensor, state: ReferenceState, generator: torch.Generator | None = None) -> ReferenceState:
         """The state with a text (batch, time) as references of its own, cut every `reference` tokens; a rest too short
-        to keep `keep` of is left out."""
-        out = []
-        for row in range(len(ids)):
-            part = self._trimmed(state, [row])
+        to keep `keep` of is left out.
+
+        Gradients pass through what is kept, to a model that is trained; which tokens are kept has none.
+        """
+        parts, order = [], []
+        for rows in self._groups(state, torch.full(ids.shape[:1], ids.shape[1])):
+            part = self._trimmed(state, rows)
             for start in range(0, ids.shape[1], self.reference):
-                piece = ids[row, start : start + self.reference]
-                if len(piece) >= self.keep:
+                piece = ids[rows, start : start + self.reference]
+                if piece.shape[1] >= self.keep:
                     part = self._added(part, piece, generator)
-            out.append(part)
-        return self._filled(joined(out))
+            parts.append(part)
+            order += rows
+        return self._filled(joined(parts).select(torch.tensor(order).argsort()))
 
     def chosen(self, state: ReferenceState, references: Tensor) -> ReferenceState:
         """The state with these references in view: (batch, up to retrieve) numbers, as many in each row."""
@@ -193,9 +177,45 @@ class Memory3(Reader[ReferenceState]):
 
     # -- inside
 
+    def _encoded(
+        self, ids: Tensor, generator: torch.Generator | None, seed: int = 0
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """References (batch, time), all at once: as `encode`, with the batch in front.
+
+        seed  of each row's own lots, where there is no generator
+        """
+        batch, time = ids.shape
+        own = [torch.Generator().manual_seed(seed) if generator is None else generator for _ in range(batch)]
+        if not self.keep <= time <= self.reference:
+            raise InputError(f"a reference has {self.keep} to {self.reference} tokens, this has {time}")
+        base, skip = self.base_model, len(self.opening)
+        whole = torch.cat([ids.new_tensor(self.opening).expand(batch, -1), ids], 1)
+        view = View(base, self._zeros(batch, 0, base.layers, 2, base.kv_heads, base.dim))
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not base.frozen):
+            logits = base.through(whole, view)
+        record = view.record()[:, :, : self.shown]  # (batch, time, layers, 2, kv heads, dim)
+        picked, places = [], []
+        for layer in range(self.shown):
+            keys = record[:, skip:, layer, 0].transpose(1, 2).flatten(0, 1).detach()  # (batch x kv heads, time, dim)
+            if self.choice_of == "random":
+                each = [one for one in own for _ in range(base.kv_heads)]
+                lots = [torch.randperm(time, generator=one)[: self.keep].sort().values for one in each]
+                where = torch.stack(lots).to(ids.device)
+            else:
+                where = strongest(view.queries[layer][:, :, skip:].flatten(0, 1).detach(), keys, self.keep, time)
+            where = unflatten(where + skip, 0, batch, base.kv_heads)
+            if skip:
+                where = F.pad(where, (1, 0))
+            index = where[:, None, :, :, None].expand(-1, 2, -1, -1, record.shape[-1])
+            picked.append(record[:, :, layer].permute(0, 2, 3, 1, 4).gather(3, index))
+            places.append(where)
+        with torch.no_grad():
+            key = self._key(ids, surprise(logits, whole)[:, skip:])
+        return torch.stack(picked, 1), torch.stack(places, 1), key
+
     def _key(self, ids: Tensor, weights: Tensor) -> Tensor:
-        """(width,) of unit length."""
-        return F.normalize((weights[:, None] * self._embedded(ids)).sum(0), dim=0)
+        """(batch, width), each of unit length."""
+        return F.normalize((weights[..., None] * self._embedded(ids)).sum(1), dim=-1)
 
     def _embedded(self, ids: Tensor) -> Tensor:
         table = self.base_model.model.get_input_embeddings().weight
@@ -214,20 +234,19 @@ class Memory3(Reader[ReferenceState]):
 
     def _close(self, state: ReferenceState) -> ReferenceState:
         while int(state.held[0]) >= self.local + self.reference:
-            oldest = state.ids[0, : self.reference]
+            oldest = state.ids[:, : self.reference]
             parts = {name: getattr(state, name)[:, self.reference :] for name in ("local", "ids", "weights")}
             state = self._added(replace(state, **parts, held=state.held - self.reference), oldest, None)
         state = self._choose(state)
         return replace(state, asked=state.asked[:, :0], begun=torch.zeros_like(state.begun))
 
     def _added(self, state: ReferenceState, ids: Tensor, generator: torch.Generator | None) -> ReferenceState:
-        lots = torch.Generator().manual_seed(int(state.stored[0])) if generator is None else generator
-        bank, places, key = self.encode(ids, lots)
+        bank, places, key = self._encoded(ids, generator, int(state.stored[0]))
         return replace(
             state,
-            bank=appended(state.bank, bank[None, None]),
-            places=appended(state.places, places[None, None]),
-            keys=appended(state.keys, key[None, None]),
+            bank=appended(state.bank, bank[:, None]),
+            places=appended(state.places, places[:, None]),
+            keys=appended(state.keys, key[:, None]),
             stored=state.stored + 1,
         )
 
@@ -248,12 +267,12 @@ class _References(View):
         offset = system.reference + len(system.opening) if many else 0
         super().__init__(system.base_model, state.local, offset)
         self.shown = system.shown if many else 0
-        self.bank = state.bank[0, state.chosen[0, :many]]
-        self.places = state.places[0, state.chosen[0, :many]]
+        self.bank = take(state.bank, state.chosen[:, :many])
+        self.places = take(state.places, state.chosen[:, :many])
 
     def far(self, layer: int, q: Tensor, turned_q: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor | None] | None:
         if layer >= self.shown:
             return None
-        keys, values = self.bank[:, layer].to(q.dtype).permute(1, 2, 0, 3, 4)  # (kv heads, references, kept, dim)
-        keys = self.base.rotate(keys, self.places[:, layer].permute(1, 0, 2))
-        return turned_q, keys.flatten(1, 2)[None], values.flatten(1, 2)[None], None
+        keys, values = self.bank[:, :, layer].to(q.dtype).permute(2, 0, 3, 1, 4, 5)  # (batch, kv heads, references,
+        keys = self.base.rotate(keys, self.places[:, :, layer].transpose(1, 2))  # kept, dim)
+        return turned_q, keys.flatten(2, 3), values.flatten(2, 3), None

@@ -43,6 +43,7 @@ class MemoryLLM(Reader[PoolState]):
     drop    "random", as in the paper: a slot outlives t updates with (1 - K/N)^t; or "oldest"
     keeps   what a slot holds: what came "out" of its layer, as in the paper, for which a model has to be trained, or
             what went "in", which is for any model a thinned cache of keys and values
+    pool_layers  layers that see slots, for comparison; () is all
 
     `sleep` writes the present block even if it is not full.
 
@@ -84,6 +85,7 @@ class MemoryLLM(Reader[PoolState]):
         block: int = 512,
         drop: str = "random",
         keeps: str = "out",
+        pool_layers: tuple[int, ...] = (),
     ) -> None:
         if not 1 <= update <= slots:
             raise InputError(f"an update of {update} of {slots} slots cannot be; give 1 <= update <= slots")
@@ -94,6 +96,10 @@ class MemoryLLM(Reader[PoolState]):
         super().__init__(model)
         self.base_model.check_entrances()
         self.slots, self.update, self.block, self.drop, self.keeps = slots, update, block, drop, keeps
+        self.pool_layers = tuple(pool_layers)
+        if not all(0 <= layer < self.base_model.layers for layer in self.pool_layers):
+            last = self.base_model.layers - 1
+            raise InputError(f"pool_layers is {pool_layers}, and the model has layers 0 to {last}")
 
     def init_state(self, batch: int, generator: torch.Generator | None = None) -> PoolState:
         return PoolState(**self._fresh(batch, generator, (1, 0)))
@@ -136,7 +142,8 @@ class MemoryLLM(Reader[PoolState]):
 
     def _view(self, state: PoolState) -> View:
         filled = int(state.filled[0])
-        return _Pool(self.base_model, state.local, [pool.values[:, :filled] for pool in state.pools])
+        slots = [pool.values[:, :filled] if self._sees(n) else pool.values[:, :0] for n, pool in enumerate(state.pools)]
+        return _Pool(self.base_model, state.local, slots, filled)
 
     def _kept(self, view: View, ids: Tensor, logits: Tensor, state: PoolState) -> PoolState:
         return replace(super()._kept(view, ids, logits, state), ids=appended(state.ids, ids))
@@ -144,6 +151,7 @@ class MemoryLLM(Reader[PoolState]):
     def _close(self, state: PoolState) -> PoolState:
         filled = int(state.filled[0])
         newest = [pool.values[:, max(0, filled - self.update) : filled] for pool in state.pools]
+        newest = [one if self._sees(layer) else torch.zeros_like(one) for layer, one in enumerate(newest)]
         look = _Injection(self.base_model, newest, self.update, self.keeps)
         self.base_model.through(state.ids, look)
         pools, lost = [], []
@@ -165,6 +173,9 @@ class MemoryLLM(Reader[PoolState]):
             begun=none.clone(),
         )
 
+    def _sees(self, layer: int) -> bool:
+        return not self.pool_layers or layer in self.pool_layers
+
     def _lost(self, state: PoolState, lost: list[tuple[Tensor, Tensor, Tensor]]) -> PoolState:
         """What becomes of the slots that were dropped, layer by layer: they, which are there, and how old they are."""
         return state
@@ -173,11 +184,12 @@ class MemoryLLM(Reader[PoolState]):
 class _Pool(View):
     """Before the context: the slots of each layer, from position 0 on.
 
-    slots  for each layer (batch, count, width), as many in each
+    slots  for each layer (batch, count, width)
+    count  how many there are; the context begins behind
     """
 
-    def __init__(self, base: Attending, local: Tensor, slots: list[Tensor]) -> None:
-        super().__init__(base, local, slots[0].shape[1])
+    def __init__(self, base: Attending, local: Tensor, slots: list[Tensor], count: int) -> None:
+        super().__init__(base, local, count)
         self.slots = slots
 
     def far(self, layer: int, q: Tensor, turned_q: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor | None] | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import torch
 import torch.nn.functional as F
@@ -58,7 +58,6 @@ class MemoryPrompt(StateModule[PromptState]):
     )
     proof = "proofs/memory_prompt.py"
     skips = {  # noqa: RUF012
-        "an_empty_memory_leaves_the_base_model_as_it_is": "PromptedModel wraps one, and its own test holds it",
         "gradients_by_hand_are_right": "it derives no gradient by hand",
     }
     SMALL = {"width": 8, "prompts": 2, "inner": 12, "units": 6}  # noqa: RUF012
@@ -111,6 +110,39 @@ class MemoryPrompt(StateModule[PromptState]):
         """A frozen model with this memory."""
         return PromptedModel(frozen, self)
 
+    @classmethod
+    def small(cls) -> Self:
+        from slowwave.models.causal import fake_causal
+
+        memory = cls(**cls.SMALL)
+        memory.around(Frozen(*fake_causal(hidden_size=memory.width)))
+        return memory
+
+    def logits(self, ids: Tensor, state: PromptState) -> Tensor:
+        """What the model that it is `around` expects of a segment (batch, time) behind the prompt of this state:
+        (batch, time, vocabulary); nothing is written.
+
+        raises  InputError where it is around none
+        """
+        if "base_model" not in self.__dict__:
+            raise InputError("this memory stands around no model; call around(Frozen(model)) first")
+        return self.shown(self.__dict__["base_model"], ids, state, torch.ones_like(ids, dtype=torch.bool))[0]
+
+    def shown(self, frozen: Frozen, ids: Tensor, state: PromptState, mask: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits and last hidden vectors of a model that sees the prompt of this state, where one was read, before ids
+        (batch, time); mask (batch, time) is true where a token is there."""
+        embeds = frozen.embed(ids)
+        fresh = state.segments == 0
+        if bool(fresh.all()):
+            out = frozen.run(embeds, mask, output_hidden_states=True)
+            return out.logits, out.hidden_states[-1]
+        joined = torch.cat([self.prompt(state).to(embeds.dtype), embeds], 1)
+        there = F.pad(mask, (self.prompts, 0), value=True)
+        there[:, : self.prompts] &= ~fresh[:, None]
+        places = (there.to(torch.int64).cumsum(1) - 1).clamp_min(0)  # a row without a prompt begins at place 0
+        out = frozen.run(joined, there, output_hidden_states=True, position_ids=places)
+        return out.logits[:, self.prompts :], out.hidden_states[-1][:, self.prompts :]
+
 
 class PromptedModel(nn.Module):
     """A frozen model that reads a long text in segments; only the memory beside it learns.
@@ -141,19 +173,7 @@ class PromptedModel(nn.Module):
         """
         before = self.memory.init_state(len(ids)) if state is None else state
         mask = torch.ones_like(ids, dtype=torch.bool) if mask is None else mask
-        embeds = self.frozen.embed(ids)
-        fresh = before.segments == 0
-        if bool(fresh.all()):
-            out = self.frozen.run(embeds, mask, output_hidden_states=True)
-            logits, hidden = out.logits, out.hidden_states[-1]
-        else:
-            prompt = self.memory.prompt(before).to(embeds.dtype)
-            joined = torch.cat([prompt, embeds], 1)
-            shown = F.pad(mask, (self.memory.prompts, 0), value=True)
-            shown[:, : self.memory.prompts] &= ~fresh[:, None]
-            places = (shown.to(torch.int64).cumsum(1) - 1).clamp_min(0)  # a row without a prompt begins at place 0
-            out = self.frozen.run(joined, shown, output_hidden_states=True, position_ids=places)
-            logits, hidden = (part[:, self.memory.prompts :] for part in (out.logits, out.hidden_states[-1]))
+        logits, hidden = self.memory.shown(self.frozen, ids, before, mask)
         last = (mask.sum(1) - 1).clamp_min(0)[:, None]
         summary = take(hidden, last)
         after = self.memory(summary.to(self.memory.gain.dtype), before, mask.any(1, keepdim=True)).state
