@@ -47,7 +47,7 @@ ARMS = ("em-llm", "no events", "events by lot", "newest tokens", "passages found
 
 def planted(ids: list[int], encode: Any, seed: int) -> tuple[list[int], list[dict[str, Any]]]:
     """The novel with its 24 sentences, and for each: what is asked, its value, its distance."""
-    facts = []
+    facts: list[dict[str, Any]] = []
     for n, (words, value) in enumerate(invented(random.Random(seed), 24)):
         kind = list(DISTANCES)[n // 6]
         far, share = DISTANCES[kind] * LOCAL, n % 6 / 6  # the six lie within a fifth of the distance
@@ -98,7 +98,7 @@ def by_lot(reader: EMLLM, state: Any, rng: random.Random) -> Any:
     sizes, many = state.sizes[0].tolist(), state.chosen.shape[2]
     chosen = torch.full_like(state.chosen, -1)
     for layer in range(chosen.shape[1]):
-        left, picked = reader.retrieve, []
+        left, picked = reader.retrieve, list[int]()
         for event in rng.sample(range(len(sizes)), len(sizes)):
             if sizes[event] <= left and len(picked) < many:
                 picked.append(event)
@@ -225,7 +225,7 @@ def summed(each: list[Any]) -> dict[str, Any]:
     """kind -> arm -> measure -> its share in each set of each novel."""
 
     def share(rows: list[Any], kind: str, one: int, arm: str, key: str) -> float:
-        mine = [row[arm][key] for row in rows if row["kind"] == kind and row["set"] == one]
+        mine: list[float] = [row[arm][key] for row in rows if row["kind"] == kind and row["set"] == one]
         return sum(mine) / max(1, len(mine))
 
     return {

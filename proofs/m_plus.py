@@ -125,14 +125,14 @@ def run(base: Attending, encode: Any, text: str, training: str, seed: int, quick
     losses = taught(reader, encode, training.split(), seed, 3 if quick else 48, 2 if quick else 150)
     out: dict[str, Any] = {"loss": losses}
     with torch.no_grad():
-        state = plain.write(stream, plain.init_state(1, torch.Generator().manual_seed(seed)))
+        state: Any = plain.write(stream, plain.init_state(1, torch.Generator().manual_seed(seed)))
         answers = [found(plain.logits(prompt, state)[0, -1], value, values) for prompt, value in asked]
         out["pool of 512"] = {"right": sum(row["right"] for row in answers) / len(answers)}
         for arm, one in (("trained retriever", reader), ("untrained retriever", fresh), ("by lot", fresh)):
             state = one.write(stream, one.init_state(1, torch.Generator().manual_seed(seed)))
             lots, answers, shares = torch.Generator().manual_seed(seed), [], []
             for prompt, value in asked:
-                now = by_lot(state, lots) if arm == "by lot" else one.recall(prompt, state)
+                now: Any = by_lot(state, lots) if arm == "by lot" else one.recall(prompt, state)
                 answers.append(found(one.logits(prompt, now)[0, -1], value, values))
                 shares.append(in_view(now, 0))
             out[arm] = {
