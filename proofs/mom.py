@@ -40,7 +40,8 @@ def run(seed: int, name: str, steps: int) -> dict[str, Any]:
     torch.manual_seed(seed)
     model = Decoder(VOCABULARY, WIDTH, [ARMS[name]])
     found = trained(model, list(ASKED.values()), steps, seed, batch=64, lr=1e-2)
-    leaves = model.mixers[0].spec().leaves
+    mixer: Any = model.mixers[0]
+    leaves = mixer.spec().leaves
     return {
         "accuracy": answered(model, ASKED, seed, 256 if steps > 2 else 16),
         "parameters": model.trained,

@@ -124,17 +124,18 @@ def conclude(parts: Parts, system: Any, verdict: str, summary: str, seeds: int, 
 
 
 def race(
-    proof: str, about: str | None, system: Any, arms: Sequence[str], run: Callable[..., Any],
+    proof: str, about: str | None, system: Any, arms: Iterable[str], run: Callable[..., Any],
     judge: Callable[[dict[str, Any], bool], tuple[str, str]], tasks: Sequence[str], chance: float,
-    seconds: float = 0.0, steps: int = 0, **measured: Any,
+    seconds: float = 0.0, steps: int = 0, seeds: int = 3, **measured: Any,
 ) -> None:  # fmt: skip
-    """The main of a proof whose arms are trained alike and asked the same, three seeds by default.
+    """The main of a proof whose arms are trained alike and asked the same.
 
     proof, about    its own __file__ and docstring
     run             (seed, arm, steps=) -> accuracy by task and more; with a budget of seconds also (seconds=)
     judge           (arms, quick) -> verdict, summary
     tasks, chance   of the figure; what guessing gives
     seconds, steps  the budget of one training: so many CPU seconds, or else so many steps
+    seeds           how many, by default
     measured        more for the result
     """
     import torch
@@ -142,16 +143,16 @@ def race(
     from slowwave.bench.recall_training import compared
 
     name, says = ("seconds", "of CPU, for the training of one model") if seconds else ("steps", "")
-    given = options(about, seeds=(3, ""), **{name: (seconds or steps, says)})
+    given = options(about, seeds=(seeds, ""), **{name: (seconds or steps, says)})
     torch.set_num_threads(1)
     budget = {name: getattr(given, name)}
     limits = {"steps": 10**6, **budget} | ({"steps": 2} if given.quick else {})
-    seeds = 1 if given.quick else given.seeds
+    many = 1 if given.quick else given.seeds
     parts = Parts(proof, given.quick, **budget)
-    found = compared(parts.each(arms, seeds, partial(run, **limits)))
+    found = compared(parts.each(arms, many, partial(run, **limits)))
     verdict, summary = judge(found, given.quick)
     told = {"cpu seconds a run": given.seconds} if seconds else budget
-    conclude(parts, system, verdict, summary, seeds, **told, chance=round(chance, 4), **measured, arms=found)
+    conclude(parts, system, verdict, summary, many, **told, chance=round(chance, 4), **measured, arms=found)
     dots(parts, found, tasks, chance)
 
 

@@ -93,7 +93,7 @@ class EMLLM(Reader[EventState]):
         "loop, over the keys of all layers at once. Events are looked up by queries before rotation, where the "
         "originals turn them to the one distance. `capacity`, which forgets, is ours. Rows of a batch go in turn."
     )
-    proof = "proofs/em_llm.py"  # and, one sentence at a time, proofs/em_llm_alone.py
+    proof = "proofs/em_llm.py"  # and proofs/em_llm_alone.py, one sentence at a time; proofs/em_llm_joints.py, the cuts
     skips = MappingProxyType({"gradients_by_hand_are_right": "it derives no gradient and trains nothing"})
     SMALL = MappingProxyType(
         {"local": 4, "sinks": 1, "retrieve": 4, "block": 3, "window": 4, "least": 1, "most": 3, "representative": 2}

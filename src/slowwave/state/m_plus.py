@@ -67,7 +67,7 @@ class MPlus(MemoryLLM):
         "lowers a counter, is not followed, nor is a short store tiled. The retriever sees vectors of one scale. "
         "No LoRA for writing and reading: a model is given as it was trained."
     )
-    proof = "proofs/m_plus.py"
+    proof = "proofs/m_plus.py"  # and, trained, proofs/m_plus_trained.py
     bounded = False
     counters = ("held", "begun", "filled", "stored", "fetched")
     SMALL = MappingProxyType({"slots": 4, "update": 2, "block": 3, "fetch": 2, "capacity": 6})

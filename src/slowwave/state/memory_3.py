@@ -79,7 +79,7 @@ class Memory3(Reader[ReferenceState]):
         "before, not those read. A stream's own past becomes references too. No vector quantisation. The positions of "
         "the context begin behind those that all references share."
     )
-    proof = "proofs/memory_3.py"
+    proof = "proofs/memory_3.py"  # and, trained, proofs/memory_3_trained.py
     learns = True
     alone = False
     counters: ClassVar[tuple[str, ...]] = ("held", "begun", "stored", "fetched")

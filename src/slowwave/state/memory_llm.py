@@ -68,7 +68,7 @@ class MemoryLLM(Reader[PoolState]):
         "positions begin behind the slots that hold something. There is no learned opening or position vector, and no "
         "LoRA: a model is given as it was trained. `keeps='in'` and `drop='oldest'` are ours."
     )
-    proof = "proofs/memory_llm.py"
+    proof = "proofs/memory_llm.py"  # and, trained, proofs/memory_llm_trained.py
     bounded = True
     learns = True
     alone = False
