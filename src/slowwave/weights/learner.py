@@ -103,6 +103,7 @@ class Learner:
         self.step = self.period = self.task = 0
         self.rate = lr  # of the last step
         self.epoch, self.place = 0, 0  # within the period
+        self.bounded = True  # whether somebody says where the experience at hand begins and ends
         self.experience = 0  # how many of the stream's have ended
         self.given, self.first = Batch(*(torch.zeros(0) for _ in range(3))), torch.zeros(0, dtype=torch.bool)
         self.record = Record()
@@ -121,6 +122,11 @@ class Learner:
             method.prepare(self)
         self._rig()
         self._begun = False
+
+    @property
+    def passes(self) -> int:
+        """How often the examples at hand come: `epochs` times, or once on a stream without boundaries."""
+        return self.epochs if self.bounded else 1
 
     # -- what is trained
 
@@ -182,7 +188,7 @@ class Learner:
         x, y = self._readied(x, "x"), self._readied(y, "y")
         if y.ndim == 1 and not y.is_floating_point() and len(y) and int(y.min()) < 0:
             raise InputError(f"the lowest label is {int(y.min())}; labels count from 0")
-        losses = []
+        losses, self.bounded = [], False
         for start in range(0, len(x), self.batch):
             self.task = self.period
             self._open()
@@ -456,7 +462,7 @@ class Learner:
     def _live(self, stream: Stream, experience: Experience, given: Batch, number: int, tests: Sequence[Made],
               folder: str | Path | None, save_every: int) -> None:  # fmt: skip
         """One experience, from the epoch and the place where it was left."""
-        data = given
+        data, self.bounded = given, stream.boundaries
         if stream.boundaries:
             if self.reset and not (self.epoch or self.place):
                 self._rig(fresh=True)
@@ -466,7 +472,7 @@ class Learner:
         met = np.zeros(len(data), bool)
         for epoch in range(self.epoch):
             met[self._order(len(data), number, epoch)[0]] = True
-        for epoch in range(self.epoch, self.epochs if stream.boundaries else 1):
+        for epoch in range(self.epoch, self.passes):
             self.epoch = epoch
             order, views = self._order(len(data), number, epoch)
             met[order[: self.place]] = True

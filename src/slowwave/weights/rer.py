@@ -37,7 +37,7 @@ class RER(Replay):
     rate      learning rate of the weighting network (Adam, weight decay 1e-4)
     every     steps between its updates
     hidden    its width
-    warm_up   share of a period's epochs in which all pairs still count the same
+    warm_up   share of a period's epochs in which all pairs still count the same; none where it is passed once
     seed      of what is kept, and of the network's start
 
     Source: Wang et al. 2024, equations 5 to 9.
@@ -71,7 +71,7 @@ class RER(Replay):
         many = min(len(new), len(old))
         if not many or not learner.period or not isinstance(learner.aim(), Classification):
             return None
-        if learner.epochs > 1 and learner.epoch < self.warm_up * learner.epochs:
+        if learner.passes > 1 and learner.epoch < self.warm_up * learner.passes:
             return None
         new, old = new[:many], old[:many]
         if learner.step % self.every == 0:

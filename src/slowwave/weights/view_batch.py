@@ -19,7 +19,8 @@ from slowwave.weights.model import distil
 class ViewBatch(Method):
     """Each sample comes `views` times in a row, then not for as many epochs; the number of steps stays what it was.
 
-    views     V; brought down to the number of epochs where there are fewer
+    views     V; brought down to the number of epochs where there are fewer, so that a stream without boundaries,
+              which is passed once, shows each sample once and as it is
     strength  of the term that draws later views' predictions to the first's
     warm_up   epochs before that term sets in
     augment   (x, generator) -> x, for views after the first; None shifts, turns and roughens images, leaves others
@@ -47,9 +48,9 @@ class ViewBatch(Method):
         self.views, self.strength, self.warm_up, self.augment = views, strength, warm_up, augment
 
     def order(self, learner: Learner, many: int, epoch: int, rng: np.random.Generator) -> Order | None:
-        views = max(1, min(self.views, learner.epochs))
+        views = max(1, min(self.views, learner.passes))
         round_, part = divmod(epoch, views)
-        if (round_ + 1) * views > learner.epochs:
+        if (round_ + 1) * views > learner.passes:
             return None
         for _ in range(round_ + 1):
             shuffled = rng.permutation(many)
