@@ -40,6 +40,7 @@ class SLMMitigation(Method):
         "parameter; merges of several by TIES are in `slowwave.weights.adapters.ties`. Stage sizes, gamma and rho "
         "of the paper could not be seen."
     )
+    proof = "proofs/slm_mitigation.py"
     keeps: ClassVar[tuple[str, ...]] = ("buffer", "start", "first", "due")
 
     def __init__(self, discount: float = 0.75, base: float = 0.0, mix: float = 0.05, capacity: int = 500) -> None:
