@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -9,7 +10,6 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="needs the extra state")
 
-from slowwave.state.kernels.advance import advance, advance_reference  # noqa: E402
 from slowwave.state.kernels.attention import (  # noqa: E402
     prefix_attention,
     prefix_attention_reference,
@@ -18,6 +18,7 @@ from slowwave.state.kernels.attention import (  # noqa: E402
 )
 from slowwave.state.kernels.conv import causal_conv, conv_step  # noqa: E402
 from slowwave.state.kernels.delta import delta_chunked, delta_recurrent  # noqa: E402
+from slowwave.state.kernels.descent import Course, descend, descend_reference  # noqa: E402
 from slowwave.state.kernels.growing import appended  # noqa: E402
 from slowwave.state.kernels.matrix import (  # noqa: E402
     linear_attention,
@@ -47,7 +48,10 @@ def random(*shape: int, seed: int = 0) -> Any:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
-def agree(fast: Callable[..., Any], reference: Callable[..., Any], *given: Any, tolerance: float = 1e-10) -> None:
+def agree(
+    fast: Callable[..., Any], reference: Callable[..., Any], *given: Any, tolerance: float = 1e-10,
+    none_is_zero: bool = False,
+) -> None:  # fmt: skip
     """Equal outputs, and equal gradients of a weighted sum of them with respect to every tensor that is given."""
     results = []
     for function in (fast, reference):
@@ -58,7 +62,9 @@ def agree(fast: Callable[..., Any], reference: Callable[..., Any], *given: Any, 
         results.append((outs, torch.autograd.grad(total, inputs, allow_unused=True)))
     for a, b in zip(results[0][0], results[1][0], strict=True):
         assert torch.allclose(a, b, atol=tolerance, rtol=tolerance)
-    for a, b in zip(results[0][1], results[1][1], strict=True):
+    for a, b, x in zip(results[0][1], results[1][1], given, strict=True):
+        if none_is_zero:
+            a, b = (torch.zeros_like(x) if one is None else one for one in (a, b))
         assert (a is None) == (b is None)
         assert a is None or torch.allclose(a, b, atol=tolerance, rtol=tolerance)
 
@@ -73,10 +79,28 @@ def test_the_scan_takes_gates_of_zero() -> None:
     assert scan(a, b).tolist() == [1.0, 2.0, 5.0]
 
 
-def test_fast_weights_moved_by_hand_equal_autograd() -> None:
-    gates = [random(2, 3, seed=s).sigmoid() for s in range(2, 5)]
-    outer = [random(2, 3, 4, 5, seed=5), random(2, 3, 4, 6, seed=6), random(2, 3, 4, seed=7), random(2, 3, 4, seed=8)]
-    agree(advance, advance_reference, random(2, 3, 5, 6), random(2, 3, 5, 6, seed=1), *gates, *outer)
+@pytest.mark.parametrize(
+    ("depth", "clip", "closed"), [(1, 0.5, True), (2, 1e6, True), (2, 2.0, False), (3, 9.0, True)]
+)
+def test_a_descent_by_hand_equals_autograd(depth: int, clip: float, closed: bool) -> None:
+    sizes = [4, *[6] * (depth - 1), 4]
+    layers = [random(2, out, size, seed=n) for n, (size, out) in enumerate(itertools.pairwise(sizes))]
+    old = [[random(3, *layer.shape, seed=9 * s + n) for n, layer in enumerate(layers)] for s in (1, 2, 3)]
+    shapes = [(5, 5), (5, 1), (5, 1), (), (), (), (5,), (5,)]
+    course = [random(3, 2, *shape, seed=30 + n).sigmoid() for n, shape in enumerate(shapes)]
+    qkv = [random(3, 2, 5, 4, seed=s) for s in range(40, 43)]
+
+    def of(function: Callable[..., Any], part: slice) -> Callable[..., Any]:
+        def run(*given: Any) -> Any:
+            start, change, speed, opened = (given[11 + n * depth : 11 + (n + 1) * depth] for n in range(4))
+            y, new, moved = function(*given[:3], Course(*given[3:11]), clip, start, change, speed, opened or change)
+            return (y, *new, *moved)[part]
+
+        return run
+
+    given = [*qkv, *course, *layers, *old[0], *old[1], *(() if closed else old[2])]
+    for part in (slice(None), slice(1), slice(1 + depth), slice(1, None)):  # some of what comes out is asked for
+        agree(of(descend, part), of(descend_reference, part), *given, none_is_zero=True)
 
 
 @pytest.mark.parametrize(("time", "chunk"), [(1, 4), (5, 4), (16, 4), (13, 8), (9, 32)])

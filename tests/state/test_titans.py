@@ -46,6 +46,18 @@ def test_a_long_stream_stays_finite_at_any_depth(depth: int) -> None:
     assert all(leaf.isfinite().all() for leaf in state.leaves().values())
 
 
+def test_no_clip_is_a_clip_that_never_binds() -> None:
+    slopes = []
+    for clip in (torch.inf, 1e9):
+        torch.manual_seed(0)
+        memory = NeuralMemory(8, expansion=2, chunk=4, clip=clip)
+        x = torch.randn(1, 10, 8, generator=generator()).requires_grad_()
+        memory(x).y.sum().backward()
+        slopes.append(x.grad)
+    assert torch.allclose(slopes[0], slopes[1])
+    assert slopes[0].isfinite().all()
+
+
 def test_gradients_stay_finite_at_depth_four() -> None:
     memory = NeuralMemory(16, depth=4, expansion=2, chunk=16)
     x = torch.randn(1, 512, 16, generator=generator()).requires_grad_()

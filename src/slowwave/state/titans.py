@@ -12,9 +12,9 @@ from torch import Tensor, nn
 
 from slowwave.errors import InputError
 from slowwave.state.base import Aux, StateModule, at_least
-from slowwave.state.kernels.advance import advance
 from slowwave.state.kernels.attention import rotate
 from slowwave.state.kernels.conv import causal_conv, conv_step
+from slowwave.state.kernels.descent import Course, descend, inner_gradients
 from slowwave.state.kernels.scan import scan
 from slowwave.state.packing import Grid, there
 from slowwave.state.parts import RMSNorm, split, unit
@@ -157,28 +157,18 @@ class NeuralMemory(StateModule[MemoryState]):
         moves = moves * F.pad(gates.rate * own, (0, 1), value=1.0)[:, :, None]
         within, before = moves[..., :size], moves[..., size:]
         kept = keep.cumprod(-1)[..., None]
-        inputs, errors = self.gradients(k, v, state.opened)
-        y, delta, speed = q, [], []
-        for n, (start, old, moving) in enumerate(zip(self.start, state.delta, state.momentum, strict=True)):
-            seen = within * (y @ inputs[n].transpose(-1, -2))
-            y = (
-                y @ start.transpose(-1, -2)
-                + kept * (y @ old.transpose(-1, -2))
-                + before * (y @ moving.transpose(-1, -2))
-                - seen @ errors[n]
-            )
-            y = y if n == self.depth - 1 else F.silu(y)
-            new, pushed = advance(
-                old, moving, kept[:, :, -1, 0], before[:, :, -1, 0], last_speed[..., size],
-                errors[n], inputs[n], within[:, :, -1], last_speed[..., :size],
-            )  # fmt: skip
-            delta.append(new)
-            speed.append(pushed)
+        course = Course(
+            within, before, kept, kept[:, :, -1, 0], before[:, :, -1, 0], last_speed[..., size],
+            within[:, :, -1], last_speed[..., :size],
+        )  # fmt: skip
+        y, delta, speed = descend(
+            q, k, v, course, self.clip, list(self.start), state.delta, state.momentum, state.opened
+        )
         if bool(closed.all()):  # mostly so; spares a copy of the weights
-            return y, MemoryState(tuple(delta), tuple(speed), tuple(delta), state.past, state.position)
+            return y, MemoryState(delta, speed, delta, state.past, state.position)
         begins = closed[:, None, None, None]
         opened = tuple(torch.where(begins, new, was) for new, was in zip(delta, state.opened, strict=True))
-        return y, MemoryState(tuple(delta), tuple(speed), opened, state.past, state.position)
+        return y, MemoryState(delta, speed, opened, state.past, state.position)
 
     def learn(
         self, q: Tensor, k: Tensor, v: Tensor, gates: Gates, state: MemoryState
@@ -205,28 +195,9 @@ class NeuralMemory(StateModule[MemoryState]):
         return x
 
     def gradients(self, k: Tensor, v: Tensor, delta: Weights) -> tuple[list[Tensor], list[Tensor]]:
-        """Each token's gradient of |M(k) - v|², a layer each, as an outer product: what went in, and the error.
-
-        Returns inputs [(batch, heads, time, in)] and errors [(batch, heads, time, out)]: the gradient of layer n for
-        token t is errors[n][t] inputs[n][t]ᵀ, scaled so that its norm over all layers is at most `clip`.
-        """
+        """Each token's gradient of |M(k) - v|², a layer each, as an outer product; see `inner_gradients`."""
         weights = [start + change for start, change in zip(self.start, delta, strict=True)]
-        inputs, sums, x = [], [], k
-        for n, weight in enumerate(weights):
-            inputs.append(x)
-            sums.append(x @ weight.transpose(-1, -2))
-            x = sums[-1] if n == self.depth - 1 else F.silu(sums[-1])
-        error = 2 * (x - v)
-        errors = [error]
-        for n in range(self.depth - 1, 0, -1):
-            sigmoid = sums[n - 1].sigmoid()
-            slope = sigmoid * (1 + sums[n - 1] * (1 - sigmoid))
-            error = slope * (error @ weights[n])
-            errors.insert(0, error)
-        squares = [i.pow(2).sum(-1) * e.pow(2).sum(-1) for i, e in zip(inputs, errors, strict=True)]
-        norm = torch.stack(squares).sum(0).clamp_min(1e-12).sqrt()
-        scale = (self.clip / norm).clamp(max=1.0)[..., None]
-        return inputs, [scale * e for e in errors]
+        return inner_gradients(k, v, weights, self.clip)
 
     def _heads(self, raw: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """(..., 3 width) -> q and k of unit length, v: (..., heads, dim)."""
