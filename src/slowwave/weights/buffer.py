@@ -61,6 +61,9 @@ class Buffer:
         if logits is not None:
             rows["logits"] = logits.detach().float()
         self._make_room(rows)
+        if self.policy == "ring" and batch.replayed is None:
+            self._wind(rows, len(batch))
+            return
         by_class = batch.y.ndim == 1 and self.policy != "by-task" and not batch.y.is_floating_point()
         labels = (batch.y if by_class else batch.task).tolist()
         kept: dict[int, int] = {}  # slot -> the last that came into it
@@ -77,6 +80,17 @@ class Buffer:
             filler = {"x": PAD, "y": IGNORED}.get(name, 0)
             shape = (len(places), *store.shape[1:])
             store[slots] = value if value.shape == shape else widened(value, shape, filler)
+
+    def _wind(self, rows: Mapping[str, Tensor], many: int) -> None:
+        """All of them into a ring, one after the other, of which the last stay."""
+        kept = torch.arange(max(0, many - self.capacity), many)
+        slots = (kept + self.seen) % self.capacity
+        for name, row in rows.items():
+            value, store = row[kept], self._parts[name]
+            filler = {"x": PAD, "y": IGNORED}.get(name, 0)
+            store[slots] = widened(value, (len(kept), *store.shape[1:]), filler)
+        self.seen += many
+        self._filled = min(self.capacity, self._filled + many)
 
     def _slot(self, group: int) -> int | None:
         """Where the next example goes; None if it is not kept."""

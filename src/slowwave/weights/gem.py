@@ -69,33 +69,38 @@ class GEM(Method):
             old = [int(t) for t in learner.rng.choice(old, self.most, replace=False)]
         if self.variant == "a-gem":
             return self._averaged(learner, gradient, old)
-        rows = self._rows(learner, old)
-        if bool((rows @ gradient >= 0).all()):
+        rows = self._rows(learner, old, gradient)
+        if rows is None or bool((rows @ gradient >= 0).all()):
             return gradient
         self.violated += 1
         return project(gradient, rows, self.margin, self.ridge)
 
-    def _rows(self, learner: Learner, old: list[int]) -> Tensor:
-        """(k, parameters) the gradient of each old task; of all at once, where rings and layers allow it."""
+    def _rows(self, learner: Learner, old: list[int], gradient: Tensor | None = None) -> Tensor | None:
+        """(k, parameters) the gradient of each old task; of all at once, where rings and layers allow it.
+
+        gradient  give None where none of them is against it, if that is cheaper found out than they are
+        """
         rings = [self.rings[task] for task in old]
         if len({len(ring) for ring in rings}) > 1:
             return torch.stack([learner.gradient(ring.everything()) for ring in rings])
         told = [(task, ring.seen) for task, ring in zip(old, rings, strict=True)]
         if self._asked is None or self._asked[0] != told:
             self._asked = told, join([ring.everything() for ring in rings])
-        whole = self._asked[1]
+        whole, many = self._asked[1], len(rings)
         if (layers := learner.plain(whole)) is not None:
             weights = linear.weights_of(layers)
             with torch.no_grad():
                 passed = linear.forwards(weights, whole.x)
-                _, slope = linear.cross_entropy(passed[-1], whole.y)
-                slopes = linear.backwards(weights, passed, slope * len(rings))
-                return linear.grouped(weights, passed, slopes, len(rings))
+                slope = linear.cross_entropy(passed[-1], whole.y)[1].mul_(many)
+                slopes = linear.backwards(weights, passed, slope)
+                if gradient is not None and bool((linear.along(weights, passed, slopes, gradient, many) >= 0).all()):
+                    return None
+                return linear.grouped(weights, passed, slopes, many)
         with still(learner.model), linear.watched(learner.model) as found:
             losses = learner.aim(whole.y).losses(learner.logits(whole), whole)
             if seen := found(len(whole)):
                 back = linear.back(losses.sum() / len(rings[0]), seen)
-                return linear.rows(learner.model, back, len(rings))
+                return linear.rows(learner.model, back, many)
         return torch.stack([learner.gradient(ring.everything()) for ring in rings])
 
     def _averaged(self, learner: Learner, gradient: Tensor, old: list[int]) -> Tensor:

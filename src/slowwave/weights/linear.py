@@ -168,3 +168,16 @@ def grouped(weights: Sequence[Affine], passed: Sequence[Tensor], slopes: Sequenc
         if bias is not None:
             parts.append(d.sum(1))
     return torch.cat(parts, 1)
+
+
+def along(
+    weights: Sequence[Affine], passed: Sequence[Tensor], slopes: Sequence[Tensor], flat: Tensor, groups: int
+) -> Tensor:
+    """(groups,): the product of each row of `grouped` with a vector, without the rows."""
+    total, start = torch.zeros(groups, dtype=flat.dtype), 0
+    for (weight, bias), given, slope in zip(weights, passed, slopes, strict=False):
+        towards = flat[start : (start := start + weight.numel())].view(weight.shape)
+        shift = None if bias is None else flat[start : (start := start + bias.numel())]
+        moved = torch.nn.functional.linear(given, towards, shift)
+        total += moved.mul_(slope).view(groups, -1).sum(1)
+    return total

@@ -36,13 +36,10 @@ def flatten(tensors: Sequence[Tensor]) -> Tensor:
 
 def unflatten(flat: Tensor, like: Sequence[Tensor]) -> list[Tensor]:
     """The vector cut into these shapes again."""
-    out, start = [], 0
-    for tensor in like:
-        out.append(flat[start : start + tensor.numel()].view_as(tensor))
-        start += tensor.numel()
-    if start != len(flat):
-        raise InputError(f"a vector of {len(flat)} entries does not fill tensors of {start}")
-    return out
+    sizes = [tensor.numel() for tensor in like]
+    if sum(sizes) != len(flat):
+        raise InputError(f"a vector of {len(flat)} entries does not fill tensors of {sum(sizes)}")
+    return [part.view(tensor.shape) for part, tensor in zip(flat.split(sizes), like, strict=True)]
 
 
 def gradient(loss: Tensor, parameters: Sequence[nn.Parameter], keep: bool = False) -> Tensor:
