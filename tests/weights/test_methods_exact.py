@@ -48,13 +48,13 @@ def rows(n: int, width: int, seed: int = 0) -> torch.Tensor:
 # -- gem
 
 
-@given(st.integers(0, 500), st.integers(1, 8), st.sampled_from([0.0, 0.5]))
-def test_a_projected_gradient_meets_its_constraints(seed: int, many: int, margin: float) -> None:
+@given(st.integers(0, 500), st.integers(1, 8), st.sampled_from([0.0, 0.5]), st.sampled_from(["violated", "all"]))
+def test_a_projected_gradient_meets_its_constraints(seed: int, many: int, margin: float, lifts) -> None:
     g, old, ridge = rows(1, 20, seed)[0], rows(many, 20, seed + 1), 1e-3
-    turned = project(g, old, margin, ridge)
+    turned = project(g, old, margin, ridge, lifts)
     gram = (old @ old.T).double().numpy() + ridge * np.eye(many)
     towards = (old @ g).double().numpy()
-    floor = np.where(towards < 0, margin, 0.0)
+    floor = np.where((towards < 0) | (lifts == "all"), margin, 0.0)
     v = solve(gram, towards, floor)
     slack = gram @ v + towards
     assert (v >= floor).all()

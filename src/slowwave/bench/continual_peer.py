@@ -76,6 +76,7 @@ def rows(memory: int, strength: float) -> dict[str, tuple[Callable[[], Any], dic
     """Method -> (ours, the settings of theirs). Their EWC squares the gradient of a batch and has no half, so that its
     lambda is half a batch times ours where it is as stiff. Their replay fills its memory after a task, gives tasks
     equal shares, and draws a whole batch of it even beside the short last one of new examples; ours does the same here.
+    Their GEM lifts all tasks once one is hurt, and so does ours here.
     Our springs pull implicitly: stiffness adds up over tasks, until springs in the loss diverge under SGD.
     """
     from slowwave.weights.baselines import LwF, Naive, Replay
@@ -87,7 +88,7 @@ def rows(memory: int, strength: float) -> dict[str, tuple[Callable[[], Any], dic
         "naive": (Naive, {}),
         "replay": (lambda: Replay(memory, BATCH, "by-task", "sleep"), {"mem_size": memory}),
         "ewc": (lambda: EWC(strength=strength, implicit=True), {"ewc_lambda": strength * BATCH / 2}),
-        "gem": (lambda: GEM(memories=each), {"patterns_per_exp": each, "memory_strength": 0.5}),
+        "gem": (lambda: GEM(memories=each, lifts="all"), {"patterns_per_exp": each, "memory_strength": 0.5}),
         "lwf": (lambda: LwF(1.0, 2.0), {"alpha": 1.0, "temperature": 2.0}),
     }  # fmt: skip
 

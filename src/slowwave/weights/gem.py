@@ -22,7 +22,9 @@ class GEM(Method):
 
     variant   "gem": a constraint for each old task; "a-gem": one, the mean gradient of examples from all of them
     memories  examples kept of each task, the latest
-    margin    the least multiplier of a task whose loss would rise
+    margin    the least multiplier of a task that is lifted
+    lifts     once a constraint is hurt, "violated": tasks whose loss would rise are lifted; "all": every task that is
+              asked, as the authors' code does
     ridge     epsilon, which keeps the small quadratic program well posed
     most      at most so many old tasks are asked at a step, drawn anew each step; 0 all
     many      a-gem: examples in the mean gradient
@@ -40,8 +42,8 @@ class GEM(Method):
     differs = (
         "At most ten old tasks are asked at a step, so that cost does not grow with their number; up to eleven "
         "tasks that is the paper's. The margin binds only tasks whose loss would rise (the authors' code lifts all "
-        "once one is violated). Rings start empty with each task; theirs keep their counter over a switch, and zero"
-        " rows with it."
+        "once one is violated, here lifts='all'). Rings start empty with each task; theirs keep their counter over a "
+        "switch, and zero rows with it."
     )
     proof = "proofs/gem.py"
 
@@ -53,9 +55,10 @@ class GEM(Method):
         ridge: float = 1e-3,
         most: int = 10,
         many: int = 256,
+        lifts: Literal["violated", "all"] = "violated",
     ) -> None:
         self.variant, self.memories, self.margin = variant, memories, margin
-        self.ridge, self.most, self.many = ridge, most, many
+        self.ridge, self.most, self.many, self.lifts = ridge, most, many, lifts
         self.rings: dict[int, Buffer] = {}
         self.violated = 0  # steps at which a constraint bound
         self._asked: tuple[list[tuple[int, int]], Batch] | None = None  # which rings were joined last, and how
@@ -73,7 +76,7 @@ class GEM(Method):
         if rows is None or bool((rows @ gradient >= 0).all()):
             return gradient
         self.violated += 1
-        return project(gradient, rows, self.margin, self.ridge)
+        return project(gradient, rows, self.margin, self.ridge, self.lifts)
 
     def _rows(self, learner: Learner, old: list[int], gradient: Tensor | None = None) -> Tensor | None:
         """(k, parameters) the gradient of each old task; of all at once, where rings and layers allow it.
@@ -134,16 +137,19 @@ class GEM(Method):
             self.rings[task].load(kept)
 
 
-def project(gradient: Tensor, rows: Tensor, margin: float = 0.0, ridge: float = 1e-3) -> Tensor:
+def project(
+    gradient: Tensor, rows: Tensor, margin: float = 0.0, ridge: float = 1e-3,
+    lifts: Literal["violated", "all"] = "violated",
+) -> Tensor:  # fmt: skip
     """The gradient nearest to this one along which no row's loss rises: rows @ result >= -ridge * multipliers.
 
     gradient  (parameters,)
     rows      (k, parameters), the gradients of the old tasks
-    margin    least multiplier of the rows that are violated
+    margin    least multiplier of the rows that are violated, or of all
     """
     gram = (rows @ rows.T).double().numpy() + ridge * np.eye(len(rows))
     towards = (rows @ gradient).double().numpy()
-    v = solve(gram, towards, np.where(towards < 0, margin, 0.0))
+    v = solve(gram, towards, np.where((towards < 0) | (lifts == "all"), margin, 0.0))
     return gradient + torch.from_numpy(v).to(gradient.dtype) @ rows
 
 

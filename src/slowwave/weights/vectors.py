@@ -39,7 +39,7 @@ def unflatten(flat: Tensor, like: Sequence[Tensor]) -> list[Tensor]:
     sizes = [tensor.numel() for tensor in like]
     if sum(sizes) != len(flat):
         raise InputError(f"a vector of {len(flat)} entries does not fill tensors of {sum(sizes)}")
-    return [part.view(tensor.shape) for part, tensor in zip(flat.split(sizes), like, strict=True)]
+    return [part.view(tensor.shape) for part, tensor in zip(flat.split_with_sizes(sizes), like, strict=True)]
 
 
 def gradient(loss: Tensor, parameters: Sequence[nn.Parameter], keep: bool = False) -> Tensor:

@@ -120,7 +120,8 @@ class _Descent(torch.autograd.Function):
             inputs.append(x)
             sums.append(x @ weight.transpose(-1, -2))
             x = sums[-1] if n == depth - 1 else F.silu(sums[-1])
-        raw, backs = [2 * (x - v)], []
+        raw: list[Tensor] = [2 * (x - v)]
+        backs: list[Tensor] = []
         for n in range(depth - 1, 0, -1):
             backs.insert(0, raw[0] @ weights[n])
             raw.insert(0, silu_backward(backs[0], sums[n - 1]))
