@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from slowwave.errors import InputError
 from slowwave.weights import linear, vectors
+from slowwave.weights.asked import Lived, Mark, check_settings, goes_on, mark
 from slowwave.weights.base import Method, check_parameters, fills, written_out
 from slowwave.weights.batch import Batch, join, widened
 from slowwave.weights.buffer import Buffer
@@ -93,7 +94,7 @@ class Learner:
             raise InputError(f"methods are a list, as in [{methods!r}]; several go together")
         if optimiser not in ("sgd", "adam", "adamw"):
             raise InputError(f"no optimiser {optimiser!r}; there are sgd, adam and adamw")
-        _check_settings(lr=lr, batch=batch, epochs=epochs, clip=clip, momentum=momentum, weight_decay=weight_decay,
+        check_settings(lr=lr, batch=batch, epochs=epochs, clip=clip, momentum=momentum, weight_decay=weight_decay,
                         sleep_every=sleep_every, day=day, evaluate_every=evaluate_every)  # fmt: skip
         self.model, self.objective = model, objective
         self.optimiser, self.lr, self.momentum, self.weight_decay = optimiser, lr, momentum, weight_decay
@@ -106,6 +107,8 @@ class Learner:
         self.bounded = True  # whether somebody says where the experience at hand begins and ends
         self.experience = 0  # how many of the stream's have ended
         self.given, self.first = Batch(*(torch.zeros(0) for _ in range(3))), torch.zeros(0, dtype=torch.bool)
+        self.stream: Lived | None = None  # which one it is on
+        self.lived: list[Mark] = []  # what the stream's experiences were
         self.record = Record()
         self.data: list[tuple[str, ...]] = []  # what each period was made from
         self.terms: dict[str, float] = {}  # the parts of the last step's loss
@@ -424,6 +427,7 @@ class Learner:
 
         folder      where to keep snapshots; None keeps none
         save_every  steps between snapshots within a period; 0 saves at its end alone
+        raises      InputError where the learner, or what the folder holds, has lived through another stream
         """
         if not isinstance(stream, Stream):
             raise InputError(
@@ -435,6 +439,7 @@ class Learner:
         tests = [Made(load) for load in stream.tests]
         if folder is not None and (Path(folder) / "snapshot.json").is_file():
             self.load(folder)
+        self.stream = goes_on(self.stream, self.lived, self.experience, stream, folder)
         if not self.record.before:
             self.record.before = [self.score(test()) for test in tests]
         for number in range(self.experience, len(stream)):
@@ -442,6 +447,7 @@ class Learner:
             experience = stream.experiences[number]
             self.task = experience.task
             given = experience.load()
+            self.lived[number:] = [mark(experience, given)]
             with self._clock.running():
                 self._live(stream, experience, given, number, tests, folder, save_every)
             self.experience, self.epoch, self.place = number + 1, 0, 0
@@ -538,7 +544,7 @@ class Learner:
             "generator": self.generator.get_state(), "today": self._today.state(),
             "place": [self.step, self.period, self.task, self.epoch, self.place, self.experience, int(self._begun)],
             "spent": self._clock.wall, "cpu_spent": self._clock.cpu, "record": self.record.to_dict(), "data": self.data,
-            "reports": self.reports,
+            "reports": self.reports, "stream": self.stream and tuple(self.stream), "lived": self.lived,
         }  # fmt: skip
 
     def save(self, folder: str | Path, metrics: Mapping[str, float] | None = None) -> Snapshot:
@@ -587,10 +593,5 @@ class Learner:
         self.record = Record(**state["record"])
         self.data = [tuple(ids) for ids in state["data"]]
         self.reports = list(state["reports"])
-
-
-def _check_settings(**given: float) -> None:
-    for name, value in given.items():
-        least = 1 if name in ("batch", "epochs", "day") else 0
-        if not least <= value < math.inf:
-            raise InputError(f"{name} is {value}; give {'a number of at least 1' if least else 'a number from 0 up'}")
+        self.stream = None if state.get("stream") is None else Lived(*state["stream"])
+        self.lived = [tuple(each) for each in state.get("lived", ())]
