@@ -207,7 +207,7 @@ def test_a_model_whose_layers_slide_is_refused():
 
 def test_a_rotation_that_is_not_known_is_refused(monkeypatch):
     model, _ = fake_causal()
-    monkeypatch.setattr("slowwave.promote.frozen.Frozen.rotate", lambda self, keys, positions: keys)
+    monkeypatch.setattr("slowwave.promote.projecting.Projecting.rotate", lambda self, keys, positions: keys)
     with pytest.raises(ModelError, match="rotates its keys"):
         KeyValues(model, FakeByteTokenizer())
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from threading import Thread
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ transformers = pytest.importorskip("transformers", reason="needs transformers")
 from slowwave.errors import FormatError, InputError, ModelError, ModelMismatchError, ModelMissingError  # noqa: E402
 from slowwave.models.causal import fake_causal  # noqa: E402
 from slowwave.state import attach  # noqa: E402
+from slowwave.state.attending import Look  # noqa: E402
 
 SMALL: dict[str, dict[str, Any]] = {
     "em-llm": {"local": 24, "sinks": 2, "retrieve": 16, "block": 8, "window": 16, "least": 2, "most": 8},
@@ -59,6 +61,45 @@ def test_a_short_text_is_answered_as_transformers_answers() -> None:
     assert said[0].tolist() == wanted.tolist()
     assert torch.allclose(attached.logits(prompt[0].tolist()), model(prompt).logits[0], atol=1e-3)
     assert model.config._attn_implementation == "sdpa", "the model was left changed"
+
+
+def test_what_was_attached_to_stays_as_it_was() -> None:
+    model, tokenizer = fake_causal()
+    model.train()
+    attached = attach((model, tokenizer), "memory-llm", **SMALL["memory-llm"])
+    attached.write(TEXT)
+    assert model.training
+    assert all(p.requires_grad for p in model.parameters())
+    assert not attached.reader.base_model.model.training
+    assert not any(p.requires_grad for p in attached.reader.parameters())
+    assert next(model.parameters()).data_ptr() == next(attached.reader.parameters()).data_ptr(), "weights were copied"
+    before = attached.reader.base_model.fingerprint
+    with torch.no_grad():
+        model.model.layers[0].mlp.up_proj.weight.mul_(2)
+    assert attached.reader.base_model.fingerprint != before, "a model that was trained further is another one"
+
+
+@pytest.mark.parametrize("other", ["plain", "read", "asked"])
+def test_one_thread_reads_while_another_calls_the_same_model(other: str) -> None:
+    model, tokenizer = fake_causal()
+    attached = attach((model, tokenizer), "memory-llm", **SMALL["memory-llm"])
+    base, ids = attached.reader.base_model, torch.arange(9)[None]
+    calls = {"plain": lambda: model(ids).logits, "read": lambda: base.through(ids, Look(base)),
+             "asked": lambda: attached.reader(ids).y}  # fmt: skip
+    wanted, found = calls[other](), []
+    alone = attached.reader(torch.arange(30)[None]).y
+
+    class Meanwhile(Look):
+        def enter(self, layer: int, hidden: Any) -> Any:
+            thread = Thread(target=lambda: found.append(calls[other]()))
+            thread.start()
+            thread.join()
+            return hidden
+
+    base.through(torch.arange(5)[None], Meanwhile(base))
+    assert len(found) == 2
+    assert all(torch.equal(one, wanted) for one in found)
+    assert torch.equal(attached.reader(torch.arange(30)[None]).y, alone)
 
 
 def test_a_state_belongs_to_one_model_system_and_settings(tmp_path: Any) -> None:

@@ -74,9 +74,7 @@ def test_drops_differ_by_layer_and_repeat_after_loading(tmp_path: Any) -> None:
 
 def test_gradients_pass_through_a_write() -> None:
     model, tokenizer = fake_causal(seed=3)
-    reader = MemoryLLM((model, tokenizer), slots=6, update=3, block=4)
-    for parameter in model.parameters():
-        parameter.requires_grad_(True)
+    reader = MemoryLLM(Attending(model, tokenizer, frozen=False), slots=6, update=3, block=4)
     state = reader(ids(4, rows=2)).state
     written = model.model.layers[0].mlp.down_proj.weight
     y = reader(ids(3, seed=2, rows=2), state.detach()).y

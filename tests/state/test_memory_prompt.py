@@ -10,7 +10,7 @@ torch = pytest.importorskip("torch", reason="needs the extra state")
 transformers = pytest.importorskip("transformers", reason="needs transformers")
 
 from slowwave.errors import InputError, ModelMismatchError  # noqa: E402
-from slowwave.state.frozen import Frozen  # noqa: E402
+from slowwave.state.frozen import Frozen, print_of  # noqa: E402
 from slowwave.state.memory_prompt import MemoryPrompt  # noqa: E402
 
 
@@ -91,3 +91,16 @@ def test_a_state_knows_its_model(frozen: Frozen, tmp_path: Path) -> None:
         two.load(tmp_path / "a.state")
     with pytest.raises(InputError, match="MemoryPrompt\\(16\\)"):
         MemoryPrompt(8).around(frozen)
+
+
+def test_the_fingerprint_sees_all_of_a_weight() -> None:
+    class Numbers(torch.nn.Module):
+        def __init__(self, changed: slice) -> None:
+            super().__init__()
+            self.weight = torch.nn.Parameter(torch.zeros(8000))
+            with torch.no_grad():
+                self.weight[changed] = 1.0
+
+    prints = {print_of(Numbers(slice(start, start + 2)), None) for start in range(0, 8000, 500)}
+    assert len(prints) == 16
+    assert print_of(Numbers(slice(7999, None)), None) != print_of(Numbers(slice(0, 0)), None)

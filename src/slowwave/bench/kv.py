@@ -80,13 +80,13 @@ class KeyValueForm(Benchmark):
         import torch
 
         from slowwave.models.causal import fake_causal
-        from slowwave.promote.frozen import Frozen
         from slowwave.promote.kv import KeyValues
+        from slowwave.promote.projecting import Projecting
 
         if self.model is None and not self.quick:
             raise InputError("bench kv needs --model: a .gguf file, a folder or a name that transformers loads")
         tokens, draws, questions = (300, 3, 3) if self.quick else (self.tokens, self.draws, self.questions)
-        frozen = Frozen(*fake_causal()) if self.model is None else Frozen.load(self.model)
+        frozen = Projecting(*fake_causal()) if self.model is None else Projecting.load(self.model)
         exact = KeyValues(frozen, dtype="float32")
         found: dict[str, list[dict[str, float]]] = {}
         lengths = []

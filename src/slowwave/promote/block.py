@@ -14,7 +14,7 @@ from torch import Tensor
 
 from slowwave.errors import ExtraMissingError, FormatError, InputError
 from slowwave.promote.files import HEADER
-from slowwave.promote.frozen import Projections
+from slowwave.promote.projecting import Projections
 from slowwave.state.kernels.sparse import strongest
 
 CHUNK = 128  # tokens of a reference in Memory^3

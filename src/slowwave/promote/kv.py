@@ -27,7 +27,7 @@ from slowwave.errors import FormatError, InputError, ModelError
 from slowwave.ops.packing import OPENING, line
 from slowwave.promote.block import Block, dtype_named, made, read, write
 from slowwave.promote.files import JOINT, SUFFIX, drop
-from slowwave.promote.frozen import Frozen
+from slowwave.promote.projecting import Projecting
 from slowwave.records import Engram
 
 SCHEMA = 1
@@ -41,7 +41,7 @@ def told(engram: Engram) -> str:
 class KeyValues:
     """Key/value memories for one model.
 
-    model    a causal language model of transformers and its tokenizer, or a Frozen
+    model    a causal language model of transformers and its tokenizer, or a `Projecting`
     folder   where blocks are kept; None keeps them in this object alone
     keep     tokens kept of each 128, as Memory^3 chooses them (it keeps 8); None keeps all
     dtype    of what is kept: "float16", "bfloat16" or "float32"
@@ -65,9 +65,9 @@ class KeyValues:
     ) -> None:
         if keep is not None and keep < 1:
             raise InputError(f"keep is {keep}; give at least 1 token of each 128, or None for all")
-        if not isinstance(model, Frozen) and tokenizer is None:
+        if not isinstance(model, Projecting) and tokenizer is None:
             raise InputError("a model needs its tokenizer: KeyValues(model, tokenizer), or KeyValues.load(path)")
-        self.frozen = model if isinstance(model, Frozen) else Frozen(model, tokenizer)
+        self.frozen = model if isinstance(model, Projecting) else Projecting(model, tokenizer)
         self.folder = None if folder is None else Path(folder)
         self.keep = keep
         self.dtype = dtype_named(dtype)
@@ -80,7 +80,7 @@ class KeyValues:
     @classmethod
     def load(cls, place: str | Path, **options: Any) -> KeyValues:
         """For the model in a folder, in a .gguf file or of a name."""
-        return cls(Frozen.load(place), **options)
+        return cls(Projecting.load(place), **options)
 
     @property
     def _opening(self) -> Block:
@@ -185,7 +185,7 @@ class Attended:
     engrams       ids of the records in them
     """
 
-    frozen: Frozen
+    frozen: Projecting
     keys: tuple[Tensor, ...]
     values: tuple[Tensor, ...]
     length: int

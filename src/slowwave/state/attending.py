@@ -11,14 +11,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor
 
 from slowwave.errors import ExtraMissingError, ModelError
-from slowwave.state.frozen import Frozen
+from slowwave.state.frozen import Frozen, view_of
 from slowwave.state.kernels.attention import prefix_attention
 
 NAME = "slowwave"
@@ -84,16 +85,38 @@ class Attending(Frozen):
         model, tokenizer = _pair(model, tokenizer)
         super().__init__(model, tokenizer, frozen)
         _register()
-        config = model.config
-        self.config = config.get_text_config() if hasattr(config, "get_text_config") else config
-        decoder = model.get_decoder() if hasattr(model, "get_decoder") else getattr(model, "model", None)
-        self.decoder: list[Any] = [decoder]  # in a list, so that its parameters are not counted twice
+        self.config = _text_config(self.model)
+        self._open()
         self._check()
 
     @classmethod
     def of(cls, model: Any) -> Attending:
         """Itself, or the model opened."""
         return model if isinstance(model, Attending) else cls(model)
+
+    def _open(self) -> None:
+        """The model once more, of the same parameters, attending as a look says; whoever calls `model` meets none."""
+        opened = view_of(self.model, frozen=False)
+        _text_config(opened)._attn_implementation = NAME
+        opened.train(self.model.training)
+        decoder = opened.get_decoder() if hasattr(opened, "get_decoder") else getattr(opened, "model", None)
+        self.opened: list[Any] = [opened]  # in lists, so that parameters are not counted twice
+        self.decoder: list[Any] = [decoder]
+        for n, layer in enumerate(getattr(decoder, "layers", ())):
+            layer.register_forward_pre_hook(partial(_entering, n))
+            layer.register_forward_hook(partial(_leaving, n))
+
+    def _apply(self, fn: Any, recurse: bool = True) -> Self:
+        """Moved or converted, as a module is."""
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        self._open()
+        return self
+
+    def train(self, mode: bool = True) -> Self:
+        """A frozen one stays in evaluation mode, so that nothing is dropped."""
+        super().train(mode)
+        self.opened[0].train(mode and not self.frozen)
+        return self
 
     @property
     def blocks(self) -> Any:
@@ -122,21 +145,12 @@ class Attending(Frozen):
 
     def through(self, ids: Tensor, look: Look) -> Tensor:
         """ids (batch, time) -> logits (batch, time, vocabulary), every layer seeing what the look lets it see."""
-        hooks = []
-        for n, layer in enumerate(self.blocks):
-            if type(look).enter is not Look.enter:
-                hooks.append(layer.register_forward_pre_hook(_entering(look, n)))
-            if type(look).leave is not Look.leave:
-                hooks.append(layer.register_forward_hook(_leaving(look, n)))
         token = _LOOK.set(look)
         try:
-            with _attention(self.config, NAME):
-                nowhere = torch.zeros(1, 1, dtype=torch.int64, device=ids.device)  # one place, for however many tokens
-                out = self.model(inputs_embeds=self.embed(ids), position_ids=nowhere, use_cache=False)
+            nowhere = torch.zeros(1, 1, dtype=torch.int64, device=ids.device)  # one place, for however many tokens
+            out = self.opened[0](inputs_embeds=self.embed(ids), position_ids=nowhere, use_cache=False)
         finally:
             _LOOK.reset(token)
-            for hook in hooks:
-                hook.remove()
         found: Tensor = out.logits
         return found
 
@@ -264,15 +278,18 @@ def _pair(model: Any, tokenizer: Any) -> tuple[Any, Any]:
     return model if isinstance(model, tuple) else (model, tokenizer)
 
 
-def _entering(look: Look, layer: int) -> Any:
-    def hook(_module: Any, given: tuple[Any, ...]) -> tuple[Any, ...]:
-        return (look.enter(layer, given[0]), *given[1:])
-
-    return hook
+def _text_config(model: Any) -> Any:
+    config = model.config
+    return config.get_text_config() if hasattr(config, "get_text_config") else config
 
 
-def _leaving(look: Look, layer: int) -> Any:
-    def hook(_module: Any, _given: Any, out: Any) -> Any:
-        return (look.leave(layer, out[0]), *out[1:]) if isinstance(out, tuple) else look.leave(layer, out)
+def _entering(layer: int, _module: Any, given: tuple[Any, ...]) -> tuple[Any, ...] | None:
+    look = _LOOK.get()
+    return None if type(look).enter is Look.enter else (look.enter(layer, given[0]), *given[1:])
 
-    return hook
+
+def _leaving(layer: int, _module: Any, _given: Any, out: Any) -> Any:
+    look = _LOOK.get()
+    if type(look).leave is Look.leave:
+        return None
+    return (look.leave(layer, out[0]), *out[1:]) if isinstance(out, tuple) else look.leave(layer, out)

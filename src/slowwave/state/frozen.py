@@ -6,6 +6,7 @@ wrapper keeps one as `base_model`; its parameters are never saved with a state, 
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 from typing import Any, Self
@@ -25,16 +26,16 @@ class Frozen(nn.Module):
                `attention_mask`, `output_hidden_states`, `past_key_values` and gives `logits` and `hidden_states`
     tokenizer  its fingerprint goes into saved states, so that ids cannot change their meaning
     frozen     False leaves the parameters to be trained, and `train` switches dropout on
+
+    What is kept is a `view_of` the model: nothing that is done here changes the mode, the gradients or the
+    configuration of what was given, and it may be called meanwhile, from another thread too.
     """
 
     def __init__(self, model: Any, tokenizer: Any = None, frozen: bool = True) -> None:
         super().__init__()
         if not hasattr(model, "get_input_embeddings"):
             raise InputError(f"{type(model).__name__} has no get_input_embeddings(); give a model of transformers")
-        self.model = model.eval()
-        if frozen:
-            for parameter in model.parameters():
-                parameter.requires_grad_(False)
+        self.model = view_of(model, frozen)
         self.frozen = frozen
         self.tokenizer = tokenizer
         self._fingerprint: tuple[Any, str] = ((), "")
@@ -80,6 +81,20 @@ class Frozen(nn.Module):
         return found
 
 
+def view_of(model: Any, frozen: bool = True) -> Any:
+    """The same weights as another model, in evaluation mode: modules, hooks and configuration are its own.
+
+    The numbers are not copied: what writes to the original's weights in place writes to these. What replaces a weight
+    or a module of it afterwards (`model.to(...)` to another dtype or device, an adapter put in) is not seen here.
+
+    frozen  whether the parameters are others, that take no gradient; else they are the original's own
+    """
+    shared: dict[int, Any] = {id(buffer): buffer for buffer in model.buffers()}
+    for p in model.parameters():
+        shared[id(p)] = nn.Parameter(p.detach(), requires_grad=False) if frozen and type(p) is nn.Parameter else p
+    return copy.deepcopy(model, shared).eval()
+
+
 def print_again(last: tuple[Any, str], model: Any, tokenizer: Any) -> tuple[Any, str]:
     """The fingerprint and what it was taken of; anew where a parameter was replaced or written to since `last`."""
     mark = tuple((id(p), 0 if p.is_inference() else p._version) for p in model.parameters())
@@ -91,7 +106,7 @@ def print_of(model: Any, tokenizer: Any) -> str:
     digest = hashlib.sha256(type(model).__name__.encode())
     for name, parameter in sorted(model.named_parameters()):
         flat = parameter.detach().flatten()
-        taken = flat[:: max(1, flat.numel() // SAMPLE)][:SAMPLE].double().cpu().contiguous()
+        taken = torch.cat([flat[:: max(1, -(-flat.numel() // SAMPLE))], flat[-1:]]).double().cpu().contiguous()
         digest.update(f"{name} {tuple(parameter.shape)}".encode() + taken.numpy().tobytes())
     config = getattr(model, "config", None)
     if config is not None and hasattr(config, "to_dict"):

@@ -6,6 +6,10 @@ transformers with `q_proj`, `k_proj`, `v_proj` (Llama, Qwen2, SmolLM2, ...) whos
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,7 +19,7 @@ from torch import Tensor, nn
 from slowwave.errors import ModelError
 from slowwave.models.causal import load_causal
 from slowwave.state.attending import turned
-from slowwave.state.frozen import print_again
+from slowwave.state.frozen import Frozen
 
 TOLERANCE = 1e-3
 
@@ -28,25 +32,31 @@ class Projections(NamedTuple):
     v: Tensor
 
 
-class Frozen:
-    """A causal language model and its tokenizer.
+_CAUGHT: ContextVar[list[dict[str, Tensor]] | None] = ContextVar("slowwave_caught", default=None)
+
+
+class Projecting(Frozen):
+    """A causal language model, frozen, whose keys and values can be taken out before rotation.
 
     raises  ModelError where its attention is of a kind whose keys cannot be moved
     """
 
     def __init__(self, model: Any, tokenizer: Any) -> None:
-        self.model = model.eval()
-        self.tokenizer = tokenizer
+        super().__init__(model, tokenizer)
+        model = self.model
         self.config = model.config.get_text_config() if hasattr(model.config, "get_text_config") else model.config
-        self._decoder = model.get_decoder() if hasattr(model, "get_decoder") else model.model
-        self._attentions = [
-            layer.self_attn for layer in getattr(self._decoder, "layers", ()) if hasattr(layer, "self_attn")
-        ]
-        self._fingerprint: tuple[Any, str] = ((), "")
-        self._check()
+        decoder = model.get_decoder() if hasattr(model, "get_decoder") else model.model
+        self.decoder = [decoder]  # in a list, so that its parameters are not counted twice
+        self._attentions = [layer.self_attn for layer in getattr(decoder, "layers", ()) if hasattr(layer, "self_attn")]
+        self._check_layers()
+        for n, attention in enumerate(self._attentions):
+            for part in "qkv":
+                module = getattr(attention, f"{part}_norm", None) or getattr(attention, f"{part}_proj")
+                module.register_forward_hook(partial(_catch, n, part))
+        self._check_rotation()
 
     @classmethod
-    def load(cls, place: str | Path) -> Frozen:
+    def load(cls, place: str | Path) -> Projecting:
         """A model from a folder, a .gguf file or a name, in float32.
 
         raises  ModelMissingError, ModelError, ExtraMissingError
@@ -59,12 +69,6 @@ class Frozen:
         """How many layers there are."""
         return len(self._attentions)
 
-    @property
-    def fingerprint(self) -> str:
-        """Names this model with its tokenizer, as the states of `slowwave.state` do."""
-        self._fingerprint = print_again(self._fingerprint, self.model, self.tokenizer)
-        return self._fingerprint[1]
-
     def encode(self, text: str) -> list[int]:
         """Token ids without special ones."""
         return list(self.tokenizer.encode(text, add_special_tokens=False))
@@ -75,17 +79,8 @@ class Frozen:
 
         The cache, where there is one, takes them in.
         """
-        caught: list[dict[str, Tensor]] = [{} for _ in self._attentions]
-        hooks = []
-        for attention, place in zip(self._attentions, caught, strict=True):
-            for part in "qkv":
-                module = getattr(attention, f"{part}_norm", None) or getattr(attention, f"{part}_proj")
-                hooks.append(module.register_forward_hook(_catch(place, part)))
-        try:
+        with _catching(self.layers) as caught:
             self.forward(ids, cache, start)
-        finally:
-            for hook in hooks:
-                hook.remove()
         dim = self._dim()
         split = [{part: t.reshape(len(ids), -1, dim).transpose(0, 1) for part, t in place.items()} for place in caught]
         return [Projections(place["q"], place["k"], place["v"]) for place in split]
@@ -102,7 +97,7 @@ class Frozen:
     @torch.no_grad()
     def rotate(self, keys: Tensor, positions: Tensor) -> Tensor:
         """Keys (kv heads, time, dim) as they stand at these positions (kv heads, time)."""
-        cos, sin = self._decoder.rotary_emb(keys, positions.reshape(1, -1))
+        cos, sin = self.decoder[0].rotary_emb(keys, positions.reshape(1, -1))
         cos, sin = (t.reshape(*positions.shape, -1).to(keys.dtype) for t in (cos, sin))
         return turned(keys, cos, sin)
 
@@ -115,8 +110,7 @@ class Frozen:
     def _dim(self) -> int:
         return int(getattr(self.config, "head_dim", None) or self.config.hidden_size // self.config.num_attention_heads)
 
-    def _check(self) -> None:
-        """Whether keys taken before rotation, then rotated here, are those that the model itself keeps."""
+    def _check_layers(self) -> None:
         name = type(self.model).__name__
         kinds = set(getattr(self.config, "layer_types", None) or ["full_attention"])
         slides = getattr(self.config, "sliding_window", None) and getattr(self.config, "use_sliding_window", True)
@@ -130,8 +124,12 @@ class Frozen:
             isinstance(getattr(a, p, None), nn.Module) for a in self._attentions for p in parts
         ):
             raise ModelError(f"{name} has no layers with q_proj, k_proj and v_proj; its keys cannot be taken out")
-        if not hasattr(self._decoder, "rotary_emb"):
+        if not hasattr(self.decoder[0], "rotary_emb"):
             raise ModelError(f"{name} has no rotary positions; its keys cannot be moved")
+
+    def _check_rotation(self) -> None:
+        """Whether keys taken before rotation, then rotated here, are those that the model itself keeps."""
+        name = type(self.model).__name__
         ids = [n % self.config.vocab_size for n in range(5, 11)]
         cache = self.empty_cache()
         found = self.project(ids, cache)
@@ -142,8 +140,17 @@ class Frozen:
                 raise ModelError(f"{name} rotates its keys in a way that is not known here (off by {float(off):.1e})")
 
 
-def _catch(place: dict[str, Tensor], part: str) -> Any:
-    def hook(_module: nn.Module, _given: Any, out: Tensor) -> None:
-        place[part] = out[0].detach()
+@contextmanager
+def _catching(layers: int) -> Iterator[list[dict[str, Tensor]]]:
+    """What the layers make meanwhile, of the calls of this thread alone."""
+    caught: list[dict[str, Tensor]] = [{} for _ in range(layers)]
+    token = _CAUGHT.set(caught)
+    try:
+        yield caught
+    finally:
+        _CAUGHT.reset(token)
 
-    return hook
+
+def _catch(layer: int, part: str, _module: nn.Module, _given: Any, out: Tensor) -> None:
+    if (caught := _CAUGHT.get()) is not None:
+        caught[layer][part] = out[0].detach()
