@@ -4,17 +4,19 @@ Run: python proofs/nights.py --model smollm2-135m.gguf
 
 A. A pretrained model. 40 facts (home, job, pet, favourite drink of ten invented people, two people a night) go into a
    memory day by day, and `memory.sleep(into=...)` teaches them, with nothing but the arm's own method: full finetuning,
-   LoRA, LoRA with rehearsal, an adapter a night added to the weights, few slots of a memory layer. After each night, in
-   wordings that were never taught: which facts of this night and of those before are held; the perplexity of WikiText-2
-   in pieces of 32 tokens; and 200 facts of general knowledge that the bare model holds.
+   LoRA, LoRA with rehearsal (of WikiText-2's validation part, or of the model's own words), an adapter a night added
+   to the weights, few slots of a memory layer. After each night, in wordings that were never taught: which facts of
+   this night and of those before are held; the perplexity of WikiText-2's test part in pieces of 32 tokens; and 200
+   facts of general knowledge that the bare model holds.
 B. A small decoder, trained from scratch on 40 other invented people, with several seeds; what must not get lost there
    is what it knows of 20 of them; the other 20 are what may be rehearsed.
 
 Held means: of the value and wrong values of its kind the value is the likeliest and the one most tied to the name, and
 the sentence as a whole is found likelier than most with a wrong value. That rule was chosen on eight facts about two
 other people and then left as it is; rates, epochs and strength of part A on other people too (seeds 100 and 101, nights
-of seeds 0 and 1), those of part B on seed 100. Every night is kept, so that a run that was
-broken off goes on (--work).
+of seeds 0 and 1), those of part B on seed 100. Keys of the memory layer were drawn at first; they are fitted to
+ordinary text since a look at seeds 2 and 3, its rate anew on seeds 100 and 101. Every night is kept, so that a run
+that was broken off goes on (--work).
 """
 
 from __future__ import annotations
@@ -65,6 +67,7 @@ ARMS: dict[str, dict[str, Any]] = {
     "factorize-centralize": {"method": "factorize-centralize", "replay": 0.0},
     "sparse memory": {"method": "sparse-memory-finetuning", "replay": 0.0},
 }
+OWN = "lora with own words"  # part A alone: as lora with rehearsal, without a text of the kind that is watched
 
 
 def facts(seed: int, nights: int = NIGHTS, people: int = PEOPLE) -> list[list[dict[str, Any]]]:
@@ -137,6 +140,7 @@ TUNED: dict[str, dict[str, Any]] = {
     "full": {"lr": 5e-5, "epochs": 4},
     "lora": {"lr": 8e-4, "epochs": 4},
     "lora with rehearsal": {"lr": 1.5e-3, "epochs": 5, "strength": 10.0},
+    OWN: {"lr": 1.5e-3, "epochs": 5, "strength": 10.0},
     "factorize-centralize": {"lr": 8e-4, "epochs": 4},
     "sparse memory": {"lr": 3e3, "epochs": 8, "train": 512},
 }
@@ -158,8 +162,8 @@ def pretrained(place: str, work: Path, arms: list[str], seeds: list[int], most: 
     for seed in seeds:
         for arm in arms:
             given = {
-                **ARMS[arm], **TUNED[arm], "general": wikitext(work, "valid"), "guard": wikitext(work, "test"),
-                "known": 200, "seed": seed,
+                **ARMS["lora with rehearsal" if arm == OWN else arm], **TUNED[arm], "known": 200, "seed": seed,
+                "general": None if arm == OWN else wikitext(work, "valid"), "guard": wikitext(work, "test"),
             }  # fmt: skip
             live(model, tokenizer, facts(seed), arm, given, folder_for(work, place, seed),
                  lambda line, arm=arm, seed=seed: print(f"seed {seed}, {arm}: {line}", file=sys.stderr, flush=True),
@@ -215,7 +219,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "lora": {"lr": 1e-3, "epochs": 10},
     "lora with rehearsal": {"lr": 2e-3, "epochs": 10, "replay": 4.0, "strength": 3.0},
     "factorize-centralize": {"lr": 1e-3, "epochs": 10},
-    "sparse memory": {"lr": 200.0, "epochs": 10},
+    "sparse memory": {"lr": 3.0, "epochs": 10},
 }
 
 
@@ -351,30 +355,33 @@ def main() -> None:
     parser.add_argument("--model-seeds", type=int, default=3, help="of part A")
     parser.add_argument("--first", type=int, default=0, help="of part B: the first seed, to share seeds out")
     parser.add_argument("--kept", action="store_true", help="the arms and seeds that are done; write what there is")
-    parser.add_argument("--arms", default=",".join(ARMS), help="some of the arms")
+    parser.add_argument("--arms", help=f"some of {', '.join((*ARMS, OWN))}")
     parser.add_argument("--part", choices=("both", "model", "small"), default="both")
     parser.add_argument("--nights", type=int, default=NIGHTS, help="of part A: stop after so many that were not there")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--work", type=Path, help="folder in which nights are kept, to go on from")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
-    arms = args.arms.split(",")
+    arms = args.arms.split(",") if args.arms else [*ARMS, OWN]
+    if unknown := sorted(set(arms) - {*ARMS, OWN}):
+        parser.error(f"no arm {unknown[0]!r}; there are {', '.join((*ARMS, OWN))}")
     work = args.work or Path(tempfile.mkdtemp())
     work.mkdir(parents=True, exist_ok=True)
     found: dict[str, Any] = {}
     try:
         if args.model and not args.quick and args.part != "small":
-            many = list(range(0 if args.kept else UNSEEN, UNSEEN + args.model_seeds))
+            many = list(range(UNSEEN, UNSEEN + args.model_seeds))
             if not args.kept:
                 pretrained(args.model, work, arms, many, args.nights)
             found["model"] = whole_arms(work, args.model, arms, many)
             found["model name"] = Path(args.model).name
         if args.part != "model":
-            many = 1 if args.quick else args.seeds
+            many, shared = 1 if args.quick else args.seeds, [arm for arm in arms if arm != OWN]
             seeds = list(range(args.first, many))
             if args.kept:
-                seeds = [seed for seed in seeds if all(len(rows_in(work / f"small-{seed}", a)) == NIGHTS for a in arms)]
-            runs = over_seeds([small(seed, args.quick, arms, work) for seed in seeds])
+                there = {seed: [len(rows_in(work / f"small-{seed}", arm)) for arm in shared] for seed in seeds}
+                seeds = [seed for seed, nights in there.items() if set(nights) == {NIGHTS}]
+            runs = over_seeds([small(seed, args.quick, shared, work) for seed in seeds])
             found["small"] = {arm: {**row, **SMALL[arm]} for arm, row in runs.items()}
             found["seeds"] = seeds
     finally:
@@ -382,8 +389,8 @@ def main() -> None:
             shutil.rmtree(work, ignore_errors=True)
     parts, said = verdict_of(found)
     both = {"model", "small"} <= set(found) and len(found["seeds"]) >= 5
-    whole = both and set(found["model"]) == set(found["small"]) == set(ARMS)
-    whole = whole and all(len(row["seeds"]) >= 3 for row in found["model"].values())
+    whole = both and set(found["small"]) == set(ARMS) <= set(found["model"])
+    whole = whole and all(len(found["model"][arm]["seeds"]) >= 3 for arm in ARMS)
     verdict = "holds" if all(parts.values()) and whole else "does not hold" if whole else "cannot be told at this size"
     words = "; ".join(f"{part}: {'yes' if held else 'no'}" for part, held in parts.items())
     print(f"{verdict}: {said}; {words}")
