@@ -150,7 +150,7 @@ def test_bad_words_are_answered_with_the_words_there_are() -> None:
         Learner(classifier(), optimiser="lion")
     with pytest.raises(InputError, match="at least 1"):
         Buffer(0)
-    with pytest.raises(InputError, match="batch is 0; give a number of at least 1"):
+    with pytest.raises(InputError, match="batch is 0; give a whole number of at least 1"):
         Learner(classifier(), batch=0)
     with pytest.raises(InputError, match="lr is nan"):
         Learner(classifier(), lr=float("nan"))

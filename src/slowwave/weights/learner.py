@@ -13,8 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from slowwave.errors import InputError
-from slowwave.weights import linear, vectors
-from slowwave.weights.asked import Lived, Mark, check_settings, goes_on, mark
+from slowwave.weights import asked, linear, vectors
 from slowwave.weights.base import Method, check_parameters, fills, written_out
 from slowwave.weights.batch import Batch, join, widened
 from slowwave.weights.buffer import Buffer
@@ -88,14 +87,11 @@ class Learner:
     ) -> None:
         from slowwave.weights import resolve_method
 
-        if not isinstance(model, nn.Module):
-            raise InputError(f"the model is a {type(model).__name__}; give a torch module")
-        if isinstance(methods, (str, Method)):
-            raise InputError(f"methods are a list, as in [{methods!r}]; several go together")
-        if optimiser not in ("sgd", "adam", "adamw"):
-            raise InputError(f"no optimiser {optimiser!r}; there are sgd, adam and adamw")
-        check_settings(lr=lr, batch=batch, epochs=epochs, clip=clip, momentum=momentum, weight_decay=weight_decay,
-                        sleep_every=sleep_every, day=day, evaluate_every=evaluate_every)  # fmt: skip
+        asked.check_parts(model, methods, objective, optimiser, guards)
+        asked.check_settings(
+            lr=lr, batch=batch, epochs=epochs, clip=clip, momentum=momentum, weight_decay=weight_decay, day=day,
+            sleep_every=sleep_every, evaluate_every=evaluate_every, evaluated=evaluated, seed=seed,
+        )  # fmt: skip
         self.model, self.objective = model, objective
         self.optimiser, self.lr, self.momentum, self.weight_decay = optimiser, lr, momentum, weight_decay
         self.clip, self.batch, self.epochs, self.reset = clip, batch, epochs, reset
@@ -107,19 +103,20 @@ class Learner:
         self.bounded = True  # whether somebody says where the experience at hand begins and ends
         self.experience = 0  # how many of the stream's have ended
         self.given, self.first = Batch(*(torch.zeros(0) for _ in range(3))), torch.zeros(0, dtype=torch.bool)
-        self.stream: Lived | None = None  # which one it is on
-        self.lived: list[Mark] = []  # what the stream's experiences were
+        self.stream: asked.Lived | None = None  # which one it is on
+        self.lived: list[asked.Mark] = []  # what the stream's experiences were
         self.record = Record()
         self.data: list[tuple[str, ...]] = []  # what each period was made from
         self.terms: dict[str, float] = {}  # the parts of the last step's loss
         self.reports: list[dict[str, dict[str, float]]] = []  # what each sleep said
         self.parent: str | None = None  # hash of the snapshot that this one goes on from
         self.rng = np.random.default_rng(seed)
-        self.generator = torch.Generator().manual_seed(seed)
+        self.generator = torch.Generator().manual_seed(int(seed))
         self._today = Buffer(day, "reservoir", seed)
         self._clock = Clock()
         self.methods = [resolve_method(method) for method in methods]
         self._filling = {hook: [m for m in self.methods if fills(m, hook)] for hook in HOOKS}
+        asked.check_kinds(self.methods, model, objective)
         for method in self.methods:
             check_parameters(method)
             method.prepare(self)
@@ -132,6 +129,10 @@ class Learner:
         return self.epochs if self.bounded else 1
 
     # -- what is trained
+
+    @property
+    def _dtype(self) -> torch.dtype:
+        return next(self.model.parameters()).dtype
 
     @property
     def trainable(self) -> list[nn.Parameter]:
@@ -177,6 +178,9 @@ class Learner:
                 self.objective = Regression()
             else:
                 self.objective = NextToken() if y is not None and y.ndim == 2 else Classification()
+            asked.check_kinds(self.methods, self.model, self.objective)
+        if y is not None and y.is_floating_point() and isinstance(self.objective, Classification):
+            asked.refuse_floats(y)
         return self.objective
 
     # -- write
@@ -188,9 +192,8 @@ class Learner:
         y        (n,) int64 labels, or (n, time) int64 token ids with -100 where nothing is scored
         raises   DivergedError; InputError where they are of another kind
         """
-        x, y = self._readied(x, "x"), self._readied(y, "y")
-        if y.ndim == 1 and not y.is_floating_point() and len(y) and int(y.min()) < 0:
-            raise InputError(f"the lowest label is {int(y.min())}; labels count from 0")
+        x, y = asked.readied(x, "x", self._dtype), asked.readied(y, "y", self._dtype)
+        asked.check_labels(y)
         losses, self.bounded = [], False
         for start in range(0, len(x), self.batch):
             self.task = self.period
@@ -202,16 +205,6 @@ class Learner:
             if self.sleep_every and self.step % self.sleep_every == 0:
                 self.sleep()
         return float(np.mean(losses)) if losses else 0.0
-
-    def _readied(self, given: Any, name: str) -> Tensor:
-        """As a tensor that the model takes: arrays too, floats of the model's kind, whole numbers as int64."""
-        try:
-            out = given if isinstance(given, Tensor) else torch.as_tensor(given)
-        except (TypeError, ValueError, RuntimeError) as error:
-            raise InputError(f"{name} is a {type(given).__name__} that is no tensor; give numbers") from error
-        if out.dtype == torch.uint8 and name == "x":
-            raise InputError("x is uint8; give images as float32 scaled to [0, 1], token ids as int64")
-        return out.to(next(self.model.parameters()).dtype) if out.is_floating_point() else out.long()
 
     def _open(self) -> None:
         if not self._begun:
@@ -333,8 +326,9 @@ class Learner:
         if not self._grows or batch.y.ndim != 1 or batch.y.is_floating_point():
             return
         model: Any = self.model
-        if len(batch) and int(batch.y.max()) >= model.head.out_features:
-            model.grow(int(batch.y.max()) + 1)
+        if len(batch) and (top := int(batch.y.max())) >= model.head.out_features:
+            asked.check_label(top, model.head)
+            model.grow(top + 1)
             for parameter, state in self._optim.state.items():
                 for name, value in state.items():
                     if isinstance(value, Tensor) and value.ndim == parameter.ndim:
@@ -356,25 +350,25 @@ class Learner:
 
         task  which one it is, where that is known at test
         """
-        x = self._readied(x, "x")
+        x = asked.readied(x, "x", self._dtype)
         tasks = torch.full((len(x),), self.task if task is None else task, dtype=torch.int64)
         y = torch.zeros(len(x), dtype=torch.int64) if x.is_floating_point() else x
-        batch = Batch(x, y, tasks)
+        batch, aim = Batch(x, y, tasks), self.objective
         with vectors.still(self.model), torch.no_grad():
-            parts = [self.logits(batch.take(rows)) for rows in torch.arange(len(x)).chunk(-(-len(x) // 512))]
+            parts = [self.logits(batch.take(rows)) for rows in torch.arange(len(x)).chunk(max(1, -(-len(x) // 512)))]
+        self.objective = aim  # what is read says nothing of what is to be learned
         return torch.cat(parts)
 
     def score(self, batch: Batch) -> float:
         """The share of examples that it gets right."""
+        if not len(batch):
+            raise InputError("no example was given to score; give at least one")
         objective, hits, rows = self.aim(batch.y), 0.0, 512 if batch.x.is_floating_point() else 32
         with vectors.still(self.model), torch.no_grad():
             for chosen in torch.arange(len(batch)).chunk(-(-len(batch) // rows)):
                 part = batch.take(chosen)
-                logits = self.logits(part)
-                if isinstance(objective, Classification) and int(part.y.max()) >= logits.shape[1]:
-                    logits = widened(logits, (len(logits), int(part.y.max()) + 1), -1e9)  # classes not met yet
-                hits += float(objective.right(logits, part).sum())
-        return hits / max(1, len(batch))
+                hits += float(objective.right(self.logits(part), part).sum())
+        return hits / len(batch)
 
     def gradient(self, batch: Batch) -> Tensor:
         """The flat gradient of the mean loss on these examples alone; evaluation mode, so that no statistic moves."""
@@ -436,10 +430,11 @@ class Learner:
             )
         if self.objective is None:
             self.objective = stream.objective()
+            asked.check_kinds(self.methods, self.model, self.objective)
         tests = [Made(load) for load in stream.tests]
         if folder is not None and (Path(folder) / "snapshot.json").is_file():
             self.load(folder)
-        self.stream = goes_on(self.stream, self.lived, self.experience, stream, folder)
+        self.stream = asked.goes_on(self.stream, self.lived, self.experience, stream, folder)
         if not self.record.before:
             self.record.before = [self.score(test()) for test in tests]
         for number in range(self.experience, len(stream)):
@@ -447,7 +442,7 @@ class Learner:
             experience = stream.experiences[number]
             self.task = experience.task
             given = experience.load()
-            self.lived[number:] = [mark(experience, given)]
+            self.lived[number:] = [asked.mark(experience, given)]
             with self._clock.running():
                 self._live(stream, experience, given, number, tests, folder, save_every)
             self.experience, self.epoch, self.place = number + 1, 0, 0
@@ -575,6 +570,7 @@ class Learner:
     def take_over(self, state: Mapping[str, Any]) -> None:
         """Become what `state` gave."""
         weights: Mapping[str, Tensor] = state["model"]
+        asked.check_fit(self.model, self._optim, state)
         if isinstance(self.model, Growing) and "head.weight" in weights:
             self.model.grow(len(weights["head.weight"]))
         for method, kept in zip(self.methods, state["methods"], strict=True):
@@ -593,5 +589,5 @@ class Learner:
         self.record = Record(**state["record"])
         self.data = [tuple(ids) for ids in state["data"]]
         self.reports = list(state["reports"])
-        self.stream = None if state.get("stream") is None else Lived(*state["stream"])
+        self.stream = None if state.get("stream") is None else asked.Lived(*state["stream"])
         self.lived = [tuple(each) for each in state.get("lived", ())]

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from slowwave.errors import InputError
 from slowwave.weights.batch import IGNORED, Batch
 
 
+@runtime_checkable
 class Objective(Protocol):
     """A loss for each example, and whether it was got right."""
 
@@ -77,10 +79,19 @@ class Regression:
         return -self.log_likelihood(logits, batch, batch.y)
 
     def right(self, logits: Tensor, batch: Batch) -> Tensor:
-        return -(logits - batch.y.view_as(logits)).pow(2).mean(1)
+        return -(logits - _alike(batch.y, logits)).pow(2).mean(1)
 
     def log_likelihood(self, logits: Tensor, batch: Batch, labels: Tensor) -> Tensor:
-        return -0.5 * (logits - labels.view_as(logits)).pow(2).sum(1)
+        return -0.5 * (logits - _alike(labels, logits)).pow(2).sum(1)
+
+
+def _alike(labels: Tensor, logits: Tensor) -> Tensor:
+    if labels.numel() != logits.numel():
+        raise InputError(
+            f"labels are {tuple(labels.shape)} {labels.dtype} and the model gives {tuple(logits.shape)}; numbers to be "
+            "learned are as many as it gives, classes are int64"
+        )
+    return labels.view_as(logits)
 
 
 class NextToken:
