@@ -196,6 +196,23 @@ def test_bad_input_is_told(tmp_path, engrams):
         KeyValues(model, FakeByteTokenizer()).attend(engrams * 20)
 
 
+def test_a_prompt_beyond_the_model_s_window_is_refused(engrams):
+    attended = KeyValues(*fake_causal()).attend(engrams)
+    room = 1024 - attended.length
+    assert attended.logits([5] * room).shape[0] == room
+    with pytest.raises(ModelError, match=f"a prompt of {room + 1} are more than the 1024"):
+        attended.logits([5] * (room + 1))
+    with pytest.raises(ModelError, match="an answer of up to 12"):
+        attended.generate([5] * (room - 10), max_new_tokens=12)
+    assert attended.generate([5] * (room - 10), max_new_tokens=11, stop="") is not None
+
+
+@pytest.mark.parametrize("keep", [0, 2.5, 129, 500])
+def test_tokens_that_cannot_be_kept_of_128_are_told(keep):
+    with pytest.raises(InputError, match=f"keep is {keep}"):
+        KeyValues(*fake_causal(), keep=keep)
+
+
 def test_a_model_whose_layers_slide_is_refused():
     config = transformers.MistralConfig(
         vocab_size=256, hidden_size=32, intermediate_size=48, num_hidden_layers=1, num_attention_heads=4,

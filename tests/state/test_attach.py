@@ -63,6 +63,30 @@ def test_a_short_text_is_answered_as_transformers_answers() -> None:
     assert model.config._attn_implementation == "sdpa", "the model was left changed"
 
 
+@pytest.mark.parametrize("system", sorted(SMALL))
+def test_a_long_prompt_is_read_in_blocks_and_expects_what_is_then_said(system: str) -> None:
+    model = attach(fake_causal(), system, **SMALL[system])
+    model.write(TEXT)
+    base, before = model.reader.base_model, model.state
+    longest, through = [], base.through
+    base.through = lambda ids, look: longest.append(ids.shape[1]) or through(ids, look)  # type: ignore[func-returns-value]
+    for length in (3, 8, 61):
+        prompt = (list(range(40, 90)) * 2)[:length]
+        logits = model.logits(prompt)
+        assert logits.shape == (length, 256)
+        said, _ = model.reader.generate(torch.tensor([prompt]), model.state, 1)
+        assert int(logits[-1].argmax()) == int(said[0, 0])
+    assert max(longest) <= SMALL[system]["block"]
+    assert model.state is before
+
+
+def test_a_prompt_that_is_all_in_context_is_answered_as_in_one_view() -> None:
+    model, tokenizer = fake_causal()
+    attached = attach((model, tokenizer), "em-llm", **{**SMALL["em-llm"], "local": 90})
+    prompt = torch.arange(80)
+    assert torch.allclose(attached.logits(prompt), model(prompt[None]).logits[0], atol=1e-3)
+
+
 def test_what_was_attached_to_stays_as_it_was() -> None:
     model, tokenizer = fake_causal()
     model.train()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -68,3 +69,45 @@ def test_ids_that_the_model_does_not_have_are_told_and_no_ids_are_none() -> None
     assert attached.logits("").shape == (0, 256)
     with pytest.raises(InputError, match="whole numbers"):
         attached.write(torch.tensor([1.5, 2.0]))
+
+
+@pytest.mark.parametrize("name", sorted(SYSTEMS))
+def test_a_state_of_another_kind_or_of_other_sizes_is_told(name: str, tmp_path: Path) -> None:
+    system = SYSTEMS[name].small()
+    x = system.example(1, 3, torch.Generator().manual_seed(0))
+    other = SYSTEMS["rmc" if name != "rmc" else "hcam"].small().init_state(1)
+    mine = system.init_state(1)
+    first = next(leaf for leaf, tensor in mine.leaves().items() if tensor.dim() > 1)
+    wide = mine.named_map(lambda leaf, t: torch.cat([t, t], -1) if leaf == first else t)
+    for wrong, told in ((other, "and this"), (wide, first)):
+        for call in (
+            lambda wrong=wrong: system(x, wrong),
+            lambda wrong=wrong: system.read(x, wrong),
+            lambda wrong=wrong: system.write(x, wrong),
+            lambda wrong=wrong: system.sleep(wrong),
+            lambda wrong=wrong: system.save(wrong, tmp_path / "a.state"),
+        ):
+            with pytest.raises(InputError, match=told):
+                call()
+
+
+@pytest.mark.parametrize("name", sorted(SYSTEMS))
+def test_no_rows_are_no_rows(name: str) -> None:
+    system = SYSTEMS[name].small()
+    x = system.example(2, 3, torch.Generator().manual_seed(0))[:0]
+    for mode in ("chunk", "step"):
+        y, state, _ = system(x, mode=mode)
+        assert y.shape == (0, 3, system.out_width)
+        assert state.batch == 0
+    assert system.read(x, state).shape == (0, 3, system.out_width)
+    assert system.sleep(state).batch == 0
+
+
+def test_a_state_is_not_saved_onto_a_folder_nor_put_to_sleep_below_nothing(tmp_path: Path) -> None:
+    for name in ("em-llm", "hcam", "rmc"):
+        system = SYSTEMS[name].small()
+        with pytest.raises(InputError, match="budget is -1"):
+            system.sleep(system.init_state(1), -1)
+    with pytest.raises(InputError, match="is a folder"):
+        system.save(system.init_state(1), tmp_path)
+    assert not list(tmp_path.parent.glob("*.new"))

@@ -17,6 +17,7 @@ import json
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from numbers import Integral
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ from torch import Tensor
 
 from slowwave.errors import FormatError, InputError, ModelError
 from slowwave.ops.packing import OPENING, line
-from slowwave.promote.block import Block, dtype_named, made, read, write
+from slowwave.promote.block import CHUNK, Block, dtype_named, made, read, write
 from slowwave.promote.files import JOINT, SUFFIX, drop
 from slowwave.promote.projecting import Projecting
 from slowwave.records import Engram
@@ -63,8 +64,8 @@ class KeyValues:
         dtype: str = "float16",
         opening: str = OPENING + "\n",
     ) -> None:
-        if keep is not None and keep < 1:
-            raise InputError(f"keep is {keep}; give at least 1 token of each 128, or None for all")
+        if keep is not None and not (isinstance(keep, Integral) and 1 <= keep <= CHUNK):
+            raise InputError(f"keep is {keep!r}; give 1 to {CHUNK} tokens of each {CHUNK}, or None for all")
         if not isinstance(model, Projecting) and tokenizer is None:
             raise InputError("a model needs its tokenizer: KeyValues(model, tokenizer), or KeyValues.load(path)")
         self.frozen = model if isinstance(model, Projecting) else Projecting(model, tokenizer)
@@ -171,7 +172,7 @@ class KeyValues:
         }
 
     def _fits(self, tokens: int) -> None:
-        most = getattr(self.frozen.config, "max_position_embeddings", None)
+        most = self.frozen.longest
         if most is not None and tokens > most:
             raise ModelError(f"the memories take {tokens} tokens and the model reads {most}; choose fewer of them")
 
@@ -216,7 +217,7 @@ class Attended:
         """The likeliest words after a prompt that follows the memories, up to the end, `stop`, or so many tokens."""
         if max_new_tokens < 0:
             raise InputError(f"max_new_tokens is {max_new_tokens}; give how many there may be at most, 0 for none")
-        ids, cache, place = self._tokens(prompt), self.cache(), self.length
+        ids, cache, place = self._tokens(prompt, max_new_tokens), self.cache(), self.length
         ends = self.frozen.model.generation_config.eos_token_id if self.frozen.model.generation_config else None
         ends = set(ends) if isinstance(ends, list) else {ends}
         said: list[int] = []
@@ -232,8 +233,15 @@ class Attended:
                 return text.partition(stop)[0]
         return str(self.frozen.tokenizer.decode(said)) if said else ""
 
-    def _tokens(self, prompt: str | Sequence[int]) -> list[int]:
+    def _tokens(self, prompt: str | Sequence[int], more: int = 0) -> list[int]:
         ids = self.frozen.encode(prompt) if isinstance(prompt, str) else list(prompt)
         if not ids:
             raise InputError("the prompt has no tokens; ask something")
+        most, last = self.frozen.longest, self.length + len(ids) + max(0, more - 1)  # the last that is said is not read
+        if most is not None and last > most:
+            answer = f" and an answer of up to {more}" if more else ""
+            raise ModelError(
+                f"{self.length} tokens of memories, a prompt of {len(ids)}{answer} are more than the {most} that the "
+                "model reads; choose fewer memories or ask for less"
+            )
         return ids

@@ -69,6 +69,12 @@ class Projecting(Frozen):
         """How many layers there are."""
         return len(self._attentions)
 
+    @property
+    def longest(self) -> int | None:
+        """Tokens that the model reads at most, where its configuration says."""
+        found = getattr(self.config, "max_position_embeddings", None)
+        return None if found is None else int(found)
+
     def encode(self, text: str) -> list[int]:
         """Token ids without special ones."""
         return list(self.tokenizer.encode(text, add_special_tokens=False))

@@ -91,10 +91,11 @@ class Attached:
         return text.partition(stop)[0] if stop else text
 
     def logits(self, prompt: str | Sequence[int] | Tensor) -> Tensor:
-        """(time, vocabulary): what is expected after each token of a prompt, with the memories that it calls for."""
+        """(time, vocabulary): what is expected after each token of a prompt, read as `generate` reads it: with the
+        memories that its last block calls for, and block by block, so that a long one takes no more at once."""
         ids = self.encode(prompt)
         with torch.no_grad():
-            found: Tensor = self.reader.logits(ids, self.reader.recall(ids, self.state))[0]
+            found: Tensor = self.reader._asked(ids, self.state)[0][0]
         return found
 
     def sleep(self, budget: int | None = None) -> None:

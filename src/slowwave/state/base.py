@@ -112,6 +112,7 @@ class StateModule(nn.Module, ABC, Generic[S]):
     base_model: Any  # the frozen model that a wrapper stands around; others have none
     width: int
     out_width: int
+    _sizes: tuple[str, dict[str, tuple[int, ...]]] | None = None
 
     # -- what a subclass gives
 
@@ -140,7 +141,7 @@ class StateModule(nn.Module, ABC, Generic[S]):
         """
         self._fits(x, state, mask, mode)
         old: S = self.init_state(x.shape[0]) if state is None else state
-        if x.shape[1] == 0:
+        if not x.numel():
             return Output(self._nothing(x), old, {})
         if mode == "step":
             return self._steps(x, old, mask)
@@ -154,6 +155,8 @@ class StateModule(nn.Module, ABC, Generic[S]):
     def read(self, query: Tensor, state: S) -> Tensor:
         """What the memory answers to queries (batch, time, width), each asked of this same state; nothing changes."""
         self._fits(query, state, None, "chunk")
+        if not query.numel():
+            return self._nothing(query)
         batch, time = query.shape[:2]
         rows = torch.arange(batch, device=query.device).repeat_interleave(time)
         y, _, _ = self._step(query.flatten(0, 1), state.select(rows))
@@ -167,8 +170,9 @@ class StateModule(nn.Module, ABC, Generic[S]):
     def sleep(self, state: S, budget: int | None = None) -> S:
         """Consolidate: drop, merge, move. What nothing can be done for comes back as it is.
 
-        budget  of what the system counts (slots, chunks, facts); None takes its own
+        budget  of what the system counts (slots, chunks, facts), 0 or more; None takes its own
         """
+        self._awake(state, budget)
         return state
 
     # -- the state as a value
@@ -196,6 +200,7 @@ class StateModule(nn.Module, ABC, Generic[S]):
         """Write a state to a file that only this same system can open again; see `slowwave.state.files`."""
         from slowwave.state.files import save
 
+        self._mine(state)
         save(self, state, path)
 
     def load(self, path: str | Path) -> S:
@@ -252,7 +257,7 @@ class StateModule(nn.Module, ABC, Generic[S]):
         return torch.zeros(shape, dtype=dtype or self._dtype(), device=self._device())
 
     def _nothing(self, x: Tensor) -> Tensor:
-        return torch.zeros(x.shape[0], 0, self.out_width, dtype=self._dtype(), device=x.device)
+        return torch.zeros(*x.shape[:2], self.out_width, dtype=self._dtype(), device=x.device)
 
     def _fits(self, x: Tensor, state: State | None, mask: Tensor | None, mode: str) -> None:
         label = self.name or type(self).__name__
@@ -269,8 +274,8 @@ class StateModule(nn.Module, ABC, Generic[S]):
             raise InputError(f"x is {x.dtype} and this {label} {self._dtype()}; convert one of them with .to(dtype)")
         if x.device != self._device():
             raise InputError(f"x is on {x.device} and this {label} on {self._device()}; move one with .to(device)")
-        if state is not None and not isinstance(state, State):
-            raise InputError(f"the state is a {type(state).__name__}; give what init_state or the call before gave")
+        if state is not None:
+            self._mine(state)
         if state is not None and state.batch != x.shape[0]:
             raise InputError(
                 f"x has {x.shape[0]} rows and the state {state.batch}; begin with init_state({x.shape[0]}), or pick "
@@ -278,3 +283,46 @@ class StateModule(nn.Module, ABC, Generic[S]):
             )
         if mask is not None and (mask.shape != x.shape[:2] or mask.dtype != torch.bool):
             raise InputError(f"mask is {tuple(mask.shape)} {mask.dtype}; give bool of {tuple(x.shape[:2])}")
+
+    def _awake(self, state: State, budget: int | None) -> None:
+        """Whether this state can be consolidated to so much."""
+        self._mine(state)
+        if budget is not None:
+            at_least(0, budget=budget)
+
+    def _mine(self, state: Any) -> None:
+        """Whether a state is one of this system in these sizes.
+
+        raises  InputError that says where it differs
+        """
+        label, cure = self.name or type(self).__name__, "give what init_state or the call before gave"
+        if not isinstance(state, State):
+            raise InputError(f"the state is a {type(state).__name__}; {cure}")
+        fresh = self._fresh_leaves()
+        if type(state).__name__ != fresh[0]:
+            raise InputError(f"the state is a {type(state).__name__} and this {label} has a {fresh[0]}; {cure}")
+        leaves = state.leaves()
+        if set(leaves) != set(fresh[1]):
+            other = ", ".join(sorted(set(leaves) ^ set(fresh[1])))
+            raise InputError(f"the state is of a {label} with other parts ({other}); {cure}")
+        for name, leaf in leaves.items():
+            told = self._unlike(leaf, fresh[1][name])
+            if told:
+                raise InputError(f"{name} of the state is {told}; {cure}")
+
+    def _unlike(self, leaf: Tensor, wanted: tuple[int, ...]) -> str:
+        """How a leaf differs in its sizes from a fresh one without the batch; where a state grows, so does axis 1."""
+        free = 0 if self.bounded else 1
+        found = tuple(leaf.shape[1:])
+        if len(found) == len(wanted) and (found == wanted or found[free:] == wanted[free:]):
+            return ""
+        was, has = (", ".join(map(str, ("batch", *sizes))) for sizes in (found, wanted))
+        return f"({was}) and that of this {self.name or type(self).__name__} ({has})"
+
+    def _fresh_leaves(self) -> tuple[str, dict[str, tuple[int, ...]]]:
+        """The kind of a fresh state, and the sizes of its leaves without the batch."""
+        if self._sizes is None:
+            with torch.no_grad():
+                state = self.init_state(1)
+            self._sizes = type(state).__name__, {n: tuple(leaf.shape[1:]) for n, leaf in state.leaves().items()}
+        return self._sizes

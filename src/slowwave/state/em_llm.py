@@ -158,8 +158,9 @@ class EMLLM(Reader[EventState]):
 
     def sleep(self, state: EventState, budget: int | None = None) -> EventState:
         """Forget events until `budget` tokens are left (None: `capacity`): the least recalled, the oldest first."""
+        self._awake(state, budget)
         most = self.capacity if budget is None else budget
-        if budget is None and not most:
+        if (budget is None and not most) or not state.batch:
             return state
         parts = [self._forget(self._trimmed(state, [row]), most) for row in range(state.batch)]
         return self._filled(joined(parts))

@@ -38,6 +38,8 @@ def save(system: Any, state: State, path: str | Path) -> None:
         raise InputError(f"the state of {type(system).__name__} holds no tensor; there is nothing to save")
     header = {**header_of(system), "batch": state.batch}
     path = Path(path)
+    if path.is_dir():
+        raise InputError(f"{path} is a folder; give the name of a file in it")
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(path.name + ".new")
     safetensors.torch.save_file(leaves, str(temporary), metadata={HEADER: json.dumps(header, sort_keys=True)})
@@ -70,7 +72,7 @@ def load(system: Any, path: str | Path) -> Any:
 
     def place(name: str, fresh_leaf: Tensor) -> Tensor:
         found = leaves[name]
-        if found.dtype != fresh_leaf.dtype or (system.bounded and found.shape != fresh_leaf.shape):
+        if found.dtype != fresh_leaf.dtype or system._unlike(found, tuple(fresh_leaf.shape[1:])):
             raise FormatError(
                 f"{name} in {path} is {tuple(found.shape)} {found.dtype}; this system's is "
                 f"{tuple(fresh_leaf.shape)} {fresh_leaf.dtype}"

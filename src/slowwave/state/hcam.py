@@ -140,6 +140,7 @@ class HCAM(StateModule[HcamState]):
 
     def sleep(self, state: HcamState, budget: int | None = None) -> HcamState:
         """Let go of all but the newest `budget` chunks (half of the capacity if not given)."""
+        self._awake(state, budget)
         budget = self.capacity // 2 if budget is None else budget
         full = state.position // self.chunk
         age = self._ages(full)

@@ -109,7 +109,8 @@ class MemoryLLM(Reader[PoolState]):
 
     def sleep(self, state: PoolState, budget: int | None = None) -> PoolState:
         """The present block written and out of the context, where it has any tokens."""
-        if not int(state.begun.max()):
+        self._awake(state, budget)
+        if not bool(state.begun.any()):
             return state
         every = []
         for row in range(state.batch):

@@ -201,12 +201,7 @@ class Reader(StateModule[S]):
         if not ids.shape[1]:
             raise InputError("the prompt has no tokens; ask something")
         now = self.init_state(1) if state is None else state
-        question = ids[:, max(0, ids.shape[1] - self.block) :] if recall and self.choice else None
-        if question is None:
-            now = self.forward(ids, now).state
-        else:
-            now = self.forward(ids[:, : ids.shape[1] - question.shape[1]], now).state
-            now = self._while_asking(question, self.recall(question, now), question)
+        _, now, question = self._asked(ids, now, recall)
         ends = _ends(self.base_model.model)
         said: list[int] = []
         for _ in range(max_new_tokens):
@@ -214,22 +209,34 @@ class Reader(StateModule[S]):
             if best in ends:
                 break
             said.append(best)
-            now = self._while_asking(ids.new_tensor([[best]]), now, question)
+            _, now = self._while_asking(ids.new_tensor([[best]]), now, question)
             if until is not None and until(said):
                 break
         return ids.new_tensor([said]), now
 
-    def _while_asking(self, ids: Tensor, state: S, question: Tensor | None) -> S:
-        """The state after these tokens (1, time); where a block ends on the way, what the question calls for is chosen
-        anew, and not what the block asked."""
-        at = 0
+    def _asked(self, ids: Tensor, state: S, recall: bool = True) -> tuple[Tensor, S, Tensor | None]:
+        """The logits (1, time, vocabulary) of a prompt (1, time), the state after it, and what of it is the question:
+        the last block, by which memories are chosen. What comes before is read as any stream."""
+        question = ids[:, max(0, ids.shape[1] - self.block) :] if recall and self.choice else None
+        if question is None:
+            y, now, _ = self.forward(ids, state)
+            return y, now, None
+        before, now, _ = self.forward(ids[:, : ids.shape[1] - question.shape[1]], state)
+        y, now = self._while_asking(question, self.recall(question, now), question)
+        return torch.cat([before, y], 1), now, question
+
+    def _while_asking(self, ids: Tensor, state: S, question: Tensor | None) -> tuple[Tensor, S]:
+        """The logits of these tokens (1, time) and the state after them; where a block ends on the way, what the
+        question calls for is chosen anew, and not what the block asked."""
+        ys, at = [self._nothing(ids[:, :0])], 0
         while at < ids.shape[1]:
             left = self.block - int(state.begun[0])
-            state = self.forward(ids[:, at : at + left], state).state
+            y, state, _ = self.forward(ids[:, at : at + left], state)
+            ys.append(y)
             at += left
             if question is not None and not int(state.begun[0]):
                 state = self.recall(question, state)
-        return state
+        return torch.cat(ys, 1), state
 
     # -- states
 
