@@ -229,11 +229,15 @@ def _compared(
         lives = []
         for seed in range(seeds):
 
-            def both(method: str = method, seed: int = seed) -> dict[str, Any]:
+            their = partial(theirs, peer, make(seed), method, rows(memory, their_best)[method][1], seed, epochs)
+            seen = get(f"{name}/{method}/{seed}/order", partial(their, watch=True))
+            orders = seen.get("orders")
+
+            def both(
+                method: str = method, seed: int = seed, their: Callable[[], Any] = their, seen: Any = seen,
+                orders: Orders | None = orders,
+            ) -> dict[str, Any]:  # fmt: skip
                 stream = make(seed)
-                their = partial(theirs, peer, stream, method, rows(memory, their_best)[method][1], seed, epochs)
-                seen = their(watch=True)
-                orders = seen.get("orders")
                 taken: dict[str, list[float]] = {"slowwave": [], "avalanche": []}
                 for _ in range(runs):
                     mine = ours(stream, rows(memory, mine_best)[method][0](), seed, epochs, orders)

@@ -72,17 +72,14 @@ class GEM(Method):
             old = [int(t) for t in learner.rng.choice(old, self.most, replace=False)]
         if self.variant == "a-gem":
             return self._averaged(learner, gradient, old)
-        rows = self._rows(learner, old, gradient)
-        if rows is None or bool((rows @ gradient >= 0).all()):
+        rows = self._rows(learner, old)
+        if bool((rows @ gradient >= 0).all()):
             return gradient
         self.violated += 1
         return project(gradient, rows, self.margin, self.ridge, self.lifts)
 
-    def _rows(self, learner: Learner, old: list[int], gradient: Tensor | None = None) -> Tensor | None:
-        """(k, parameters) the gradient of each old task; of all at once, where rings and layers allow it.
-
-        gradient  give None where none of them is against it, if that is cheaper found out than they are
-        """
+    def _rows(self, learner: Learner, old: list[int]) -> Tensor:
+        """(k, parameters) the gradient of each old task; of all at once, where rings and layers allow it."""
         rings = [self.rings[task] for task in old]
         if len({len(ring) for ring in rings}) > 1:
             return torch.stack([learner.gradient(ring.everything()) for ring in rings])
@@ -90,14 +87,11 @@ class GEM(Method):
         if self._asked is None or self._asked[0] != told:
             self._asked = told, join([ring.everything() for ring in rings])
         whole, many = self._asked[1], len(rings)
-        if (layers := learner.plain(whole)) is not None:
-            weights = linear.weights_of(layers)
+        if (weights := learner.plain(whole)) is not None:
             with torch.no_grad():
                 passed = linear.forwards(weights, whole.x)
-                slope = linear.cross_entropy(passed[-1], whole.y)[1].mul_(many)
+                _, slope = linear.cross_entropy(passed[-1], whole.y, many)
                 slopes = linear.backwards(weights, passed, slope)
-                if gradient is not None and bool((linear.along(weights, passed, slopes, gradient, many) >= 0).all()):
-                    return None
                 return linear.grouped(weights, passed, slopes, many)
         with still(learner.model), linear.watched(learner.model) as found:
             losses = learner.aim(whole.y).losses(learner.logits(whole), whole)

@@ -154,6 +154,7 @@ class Learner:
         if not chosen:
             raise InputError("no parameter of the model requires a gradient; there is nothing to train")
         self._layers = linear.plain_layers(self.model, chosen)
+        self._affine: list[linear.Affine] = [(layer.weight, layer.bias) for layer in self._layers or ()]
         self._grows = isinstance(self.model, Growing) and isinstance(getattr(self.model, "head", None), nn.Linear)
         held = [id(p) for group in self._optim.param_groups for p in group["params"]] if hasattr(self, "_optim") else []
         if not fresh and held == [id(p) for p in chosen]:
@@ -232,8 +233,8 @@ class Learner:
             method.pre_step(self, batch)
         replayed = [more for m in filling["replay"] if (more := m.replay(self, batch)) is not None and len(more)]
         whole = join([batch, *replayed])
-        layers = self.plain(whole) if all(map(written_out, filling["loss_terms"])) else None
-        logits = self._stepped(objective, whole) if layers is None else self._written(layers, whole)
+        weights = self.plain(whole) if all(map(written_out, filling["loss_terms"])) else None
+        logits = self._stepped(objective, whole) if weights is None else self._written(weights, whole)
         self.step += 1
         for method in filling["after_step"]:
             method.after_step(self, whole, logits.detach())
@@ -259,13 +260,12 @@ class Learner:
         self._update(torch.autograd.grad(loss, parameters, allow_unused=True), whole)
         return logits
 
-    def _written(self, layers: Sequence[nn.Linear], whole: Batch) -> Tensor:
+    def _written(self, weights: Sequence[linear.Affine], whole: Batch) -> Tensor:
         """The same where all slopes are known, without autograd."""
-        weights = linear.weights_of(layers)
         with torch.no_grad():
             passed = linear.forwards(weights, whole.x)
             loss, slope = linear.cross_entropy(passed[-1], whole.y)
-            self.terms, pulls = {"loss": loss}, []
+            self.terms, pulls = {"loss": loss.item()}, []
             for method in self._filling["loss_terms"]:
                 for name, term in method.loss_slopes(self, whole, passed[-1]).items():
                     self.terms[f"{method.name}: {name}"] = term.value
@@ -274,15 +274,16 @@ class Learner:
                     if term.on_weights is not None:
                         pulls.append(list(term.on_weights))
             self._finite(sum(self.terms.values()))
-            grads = linear.gradients(weights, passed, linear.backwards(weights, passed, slope))
+            slopes, turned = linear.backwards(weights, passed, slope), bool(self._filling["grad_transform"])
+            grads, flat = linear.gradients(weights, passed, slopes, turned)
             for pull in pulls:
                 torch._foreach_add_(grads, pull)
-        self._update(grads, whole)
+        self._update(grads, whole, flat)
         return passed[-1]
 
-    def plain(self, batch: Batch) -> list[nn.Linear] | None:
-        """The layers, where the loss of these examples is cross-entropy on a perceptron, and no method changes it. Then
-        gradients are written out instead of asked of autograd.
+    def plain(self, batch: Batch) -> list[linear.Affine] | None:
+        """The layers' weights and biases, where these examples' loss is cross-entropy on a perceptron, and no method
+        changes it. Then gradients are written out instead of asked of autograd.
         """
         objective = self.aim(batch.y)
         if self._layers is None or type(objective) is not Classification or objective.masks:
@@ -291,7 +292,7 @@ class Learner:
             return None  # the model says what is wrong
         if batch.y.ndim != 1 or batch.x.dtype != torch.float32 or linear.hooked(self.model, self._layers):
             return None
-        return None if self._filling["forward"] or self._filling["sample_weights"] else self._layers
+        return None if self._filling["forward"] or self._filling["sample_weights"] else self._affine
 
     def _finite(self, loss: float) -> None:
         if not math.isfinite(loss):
@@ -299,15 +300,18 @@ class Learner:
             said = "; ".join(hints) or f"the learning rate is {self.lr:g}; try a smaller one, or clip=1"
             raise DivergedError(f"the loss is {loss} at step {self.step}: {said}")
 
-    def _update(self, grads: Sequence[Tensor | None], batch: Batch) -> None:
+    def _update(self, grads: Sequence[Tensor | None], batch: Batch, flat: Tensor | None = None) -> None:
+        """flat  the gradients once more, where they are views into it"""
         parameters = list(self._named.values())
         if changing := self._filling["grad_transform"]:
-            flat = vectors.flatten(
-                [torch.zeros_like(p) if g is None else g for g, p in zip(grads, parameters, strict=True)]
-            )
+            if (whole := flat) is None:
+                whole = vectors.flatten(
+                    [torch.zeros_like(p) if g is None else g for g, p in zip(grads, parameters, strict=True)]
+                )
             for method in changing:
-                flat = method.grad_transform(self, flat, batch)
-            grads = list(vectors.unflatten(flat, parameters))
+                whole = method.grad_transform(self, whole, batch)
+            if whole is not flat:
+                grads = list(vectors.unflatten(whole, parameters))
         self.rate = self.lr * math.prod(method.schedule(self) for method in self._filling["schedule"])
         if self.optimiser == "sgd" and not (self.clip or self.momentum or self.weight_decay):
             with torch.no_grad():  # what the optimiser would do, without the wrapping of its step
@@ -372,12 +376,12 @@ class Learner:
 
     def gradient(self, batch: Batch) -> Tensor:
         """The flat gradient of the mean loss on these examples alone; evaluation mode, so that no statistic moves."""
-        if (layers := self.plain(batch)) is not None:
-            weights = linear.weights_of(layers)
+        if (weights := self.plain(batch)) is not None:
             with torch.no_grad():
                 passed = linear.forwards(weights, batch.x)
                 _, slope = linear.cross_entropy(passed[-1], batch.y)
-                return vectors.flatten(linear.gradients(weights, passed, linear.backwards(weights, passed, slope)))
+                slopes = linear.backwards(weights, passed, slope)
+                return vectors.flatten(linear.gradients(weights, passed, slopes)[0])
         with vectors.still(self.model):
             loss = self.aim(batch.y).losses(self.logits(batch), batch).mean()
             return vectors.gradient(loss, self.trainable)

@@ -9,7 +9,7 @@ autograd's own work is as long as that of the matrices.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -116,11 +116,6 @@ def hooked(model: nn.Module, layers: list[nn.Linear]) -> bool:
     return any(m._forward_hooks or m._forward_pre_hooks or m._backward_hooks for m in (model, *layers))
 
 
-def weights_of(layers: Iterable[nn.Linear]) -> list[Affine]:
-    """Weight and bias of each."""
-    return [(layer.weight, layer.bias) for layer in layers]
-
-
 def forwards(weights: Sequence[Affine], x: Tensor) -> list[Tensor]:
     """What each layer is given, ReLUs between them, and the logits last; x (n, ...) float32.
 
@@ -133,12 +128,12 @@ def forwards(weights: Sequence[Affine], x: Tensor) -> list[Tensor]:
     return passed
 
 
-def cross_entropy(logits: Tensor, y: Tensor) -> tuple[float, Tensor]:
-    """The mean loss, and its slope (n, classes)."""
+def cross_entropy(logits: Tensor, y: Tensor, factor: float = 1.0) -> tuple[Tensor, Tensor]:
+    """The mean loss, and `factor` times its slope (n, classes)."""
     likely = logits.log_softmax(1)
     mean, total = aten.nll_loss_forward.default(likely, y, None, 1, -100)
-    slope = aten.nll_loss_backward.default(torch.ones_like(mean), likely, y, None, 1, -100, total)
-    return mean.item(), aten._log_softmax_backward_data.default(slope, likely, 1, likely.dtype)
+    slope = aten.nll_loss_backward.default(mean.new_full((), factor), likely, y, None, 1, -100, total)
+    return mean, aten._log_softmax_backward_data.default(slope, likely, 1, likely.dtype)
 
 
 def backwards(weights: Sequence[Affine], passed: Sequence[Tensor], slope: Tensor) -> list[Tensor]:
@@ -149,14 +144,27 @@ def backwards(weights: Sequence[Affine], passed: Sequence[Tensor], slope: Tensor
     return slopes[::-1]
 
 
-def gradients(weights: Sequence[Affine], passed: Sequence[Tensor], slopes: Sequence[Tensor]) -> list[Tensor]:
-    """Of each weight and bias, in the order of `plain_layers`."""
-    grads = []
+def gradients(
+    weights: Sequence[Affine], passed: Sequence[Tensor], slopes: Sequence[Tensor], flat: bool = False
+) -> tuple[list[Tensor], Tensor | None]:
+    """Of each weight and bias, in the order of `plain_layers`; if `flat`, as views into one vector, which comes too."""
+    if not flat:
+        grads = []
+        for (_, bias), given, slope in zip(weights, passed, slopes, strict=False):
+            grads.append(slope.T @ given)
+            if bias is not None:
+                grads.append(slope.sum(0))
+        return grads, None
+    own = [part for affine in weights for part in affine if part is not None]
+    sizes = [part.numel() for part in own]
+    whole = torch.empty(sum(sizes))
+    views = [part.view(like.shape) for part, like in zip(whole.split_with_sizes(sizes), own, strict=True)]
+    places = iter(views)
     for (_, bias), given, slope in zip(weights, passed, slopes, strict=False):
-        grads.append(slope.T @ given)
+        torch.mm(slope.T, given, out=next(places))
         if bias is not None:
-            grads.append(slope.sum(0))
-    return grads
+            torch.sum(slope, 0, out=next(places))
+    return views, whole
 
 
 def grouped(weights: Sequence[Affine], passed: Sequence[Tensor], slopes: Sequence[Tensor], groups: int) -> Tensor:
@@ -168,16 +176,3 @@ def grouped(weights: Sequence[Affine], passed: Sequence[Tensor], slopes: Sequenc
         if bias is not None:
             parts.append(d.sum(1))
     return torch.cat(parts, 1)
-
-
-def along(
-    weights: Sequence[Affine], passed: Sequence[Tensor], slopes: Sequence[Tensor], flat: Tensor, groups: int
-) -> Tensor:
-    """(groups,): the product of each row of `grouped` with a vector, without the rows."""
-    total, start = torch.zeros(groups, dtype=flat.dtype), 0
-    for (weight, bias), given, slope in zip(weights, passed, slopes, strict=False):
-        towards = flat[start : (start := start + weight.numel())].view(weight.shape)
-        shift = None if bias is None else flat[start : (start := start + bias.numel())]
-        moved = torch.nn.functional.linear(given, towards, shift)
-        total += moved.mul_(slope).view(groups, -1).sum(1)
-    return total
