@@ -303,6 +303,45 @@ def test_a_night_folds_the_days_adapters_into_the_central_weight(every: int) -> 
     assert all(float(change.abs().max()) == 0 for change in adapters.changes(learner.model).values())
 
 
+def test_a_fresh_adapter_is_not_moved_by_the_moments_of_the_one_before() -> None:
+    learner = Learner(tiny_language_model(), [FactorizeCentralize(rank=2)], optimiser="adam", lr=0.02)
+    learner.learn(facts(1))
+    assert not learner._optim.state
+    fresh = [parameter.detach().clone() for parameter in learner.trainable]
+    learner.write(IDS, torch.full_like(IDS, -100))  # nothing is scored: the gradient is zero
+    assert all(torch.equal(a, b) for a, b in zip(fresh, learner.trainable, strict=True))
+
+
+@pytest.mark.parametrize("every", [2, 4])
+def test_what_was_learned_since_the_last_folding_is_in_the_model_over_night(every: int, tmp_path) -> None:
+    def learner() -> Learner:
+        method = FactorizeCentralize(rank=4, every=every, mode="sum")
+        return Learner(tiny_language_model(), [method], optimiser="adam", lr=0.02, batch=6, epochs=40)
+
+    whole = learner()
+    layers = adapters.layers_of(whole.model)
+    central = {path: layer.base_layer.weight.detach().clone() for path, layer in layers.items()}
+    record = whole.learn(facts(3).first(1))
+    assert record.matrix[0][0] > record.before[0] + 0.5  # the first night folds nothing
+    gathered = whole.methods[0].scattered[0]  # type: ignore[attr-defined]
+    for path, layer in layers.items():
+        assert torch.allclose(layer.base_layer.weight, central[path] + gathered[path], atol=1e-6)
+    whole._open()  # the next day begins at the same central weight, to the bit
+    seen = [torch.equal(layer.base_layer.weight, central[path]) for path, layer in layers.items()]
+    assert all(seen)
+    other = learner()
+    other.learn(facts(3), tmp_path)
+    method = other.methods[0]
+    assert isinstance(method, FactorizeCentralize)
+    due = merged(method.scattered, "sum")  # the third night folds nothing, and what was gathered is there all the same
+    for path, layer in adapters.layers_of(other.model).items():
+        assert float(due[path].norm()) > 1
+        assert torch.allclose(layer.base_layer.weight, method.central[path] + due[path], atol=1e-5)
+    again = learner()
+    again.load(tmp_path)
+    assert torch.equal(again.read(IDS), other.read(IDS))
+
+
 def test_an_adapter_goes_to_peft_and_comes_back(tmp_path) -> None:
     from peft import PeftModel
 

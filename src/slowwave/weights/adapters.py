@@ -90,14 +90,20 @@ def fold(model: nn.Module, change: Mapping[str, Tensor], factor: float = 1.0) ->
             found[path].base_layer.weight += factor * part
 
 
-def restart(model: nn.Module, generator: torch.Generator, name: str = "default") -> None:
-    """A fresh adapter in place of what it was: A drawn anew, B zero, so that it changes nothing."""
+def restart(model: nn.Module, generator: torch.Generator, name: str = "default") -> list[nn.Parameter]:
+    """A fresh adapter in place of what it was: A drawn anew, B zero, so that it changes nothing.
+
+    Returns both factors of each layer, of which an optimiser may hold moments.
+    """
+    factors: list[nn.Parameter] = []
     with torch.no_grad():
         for layer in layers_of(model).values():
             a, b = layer.lora_A[name].weight, layer.lora_B[name].weight
             bound = 1 / math.sqrt(a.shape[1])
             a.copy_(torch.empty_like(a).uniform_(-bound, bound, generator=generator))
             b.zero_()
+            factors += [a, b]
+    return factors
 
 
 def rescale(model: nn.Module, factor: float, name: str = "default") -> None:

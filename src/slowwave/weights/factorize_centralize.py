@@ -18,7 +18,8 @@ class FactorizeCentralize(Method):
     """Weight factorisation and centralisation. Rehearsal-free; no task need be known.
 
     rank, alpha  of the adapters
-    every        nights between foldings (m); in between, each day starts from the same central weight
+    every        nights between foldings (m). In between, each day's adapter starts from the same central weight and
+                 learns alone on it; over night what was gathered so far stands merged in the model
     mode         "mean" or "sum" of the adapters' changes, or "ties"
     share        alpha of the merge: how much of that is folded in
     modules      layers that carry adapters; () all linear ones but the head
@@ -38,7 +39,7 @@ class FactorizeCentralize(Method):
         "averaged (never the factors, whose product would hold cross terms) and folded in every `every` nights."
     )
     proof = "proofs/factorize_centralize.py"
-    keeps: ClassVar[tuple[str, ...]] = ("scattered", "nights")
+    keeps: ClassVar[tuple[str, ...]] = ("scattered", "nights", "central")
 
     def __init__(
         self, rank: int = 8, alpha: float = 16.0, every: int = 1, mode: Literal["mean", "sum", "ties"] = "mean",
@@ -50,9 +51,16 @@ class FactorizeCentralize(Method):
         self.share, self.modules = share, modules
         self.scattered: list[dict[str, Tensor]] = []
         self.nights = 0
+        self.central: dict[str, Tensor] = {}  # the weights beneath, while what was gathered stands in them for a night
 
     def prepare(self, learner: Learner) -> None:
         adapters.attach(learner.model, self.rank, self.alpha, self.modules, seed=learner.seed)
+
+    def begin(self, learner: Learner) -> None:
+        with torch.no_grad():
+            for path, layer in adapters.layers_of(learner.model).items() if self.central else ():
+                layer.base_layer.weight.copy_(self.central[path])
+        self.central = {}
 
     def sleep(self, learner: Learner, day: Any) -> Mapping[str, float]:
         found = adapters.changes(learner.model)
@@ -61,12 +69,13 @@ class FactorizeCentralize(Method):
             report["cosine to the one before"] = _cosine(found, self.scattered[-1])
         self.scattered.append(found)
         self.nights += 1
-        if self.nights % self.every == 0:
-            adapters.fold(learner.model, merged(self.scattered, self.mode), self.share)
+        folding = self.nights % self.every == 0
+        layers = adapters.layers_of(learner.model)
+        self.central = {} if folding else {path: layers[path].base_layer.weight.detach().clone() for path in found}
+        adapters.fold(learner.model, merged(self.scattered, self.mode), self.share)
+        if folding:
             self.scattered = []
-            adapters.restart(learner.model, learner.generator)
-        elif self.every > 1:
-            adapters.restart(learner.model, learner.generator)
+        learner.renewed(adapters.restart(learner.model, learner.generator))
         return report
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -147,6 +147,11 @@ class Learner:
     def rig(self) -> None:
         """Call after changing which parameters are trained: the optimiser starts anew where they differ."""
         self._rig()
+
+    def renewed(self, parameters: Iterable[nn.Parameter]) -> None:
+        """Call after putting others in the place of these: the optimiser forgets what it held of them."""
+        for parameter in parameters:
+            self._optim.state.pop(parameter, None)
 
     def _rig(self, fresh: bool = False) -> None:
         self._named = vectors.trainable(self.model)
