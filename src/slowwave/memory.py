@@ -265,6 +265,7 @@ class Memory(Opened):
         note_use: bool = True,
         form: Literal["text", "kv"] = "text",
         model: Any = None,
+        joint: bool = False,
         **search: Any,
     ) -> Context:
         """Prompt-ready text on the query within a token budget: oldest first, with dates, speakers and ids.
@@ -272,11 +273,12 @@ class Memory(Opened):
         count_tokens  your model's counter; the default estimates
         form          "kv": also as keys and values that `model` attends to, in `.attended`; see `slowwave.promote`
         model         for "kv": a KeyValues, (model, tokenizer) of transformers, or the path of one
+        joint         for "kv": as one text, exactly as in a prompt, and not as a block a record that others can share
         search        scope, filters, at, as_of, ... as for `search`
         """
         view, cue = read.asked(self, query, top_k, **search)
-        keys = read.key_values(self, form, model)
-        return read.compose(self, view, cue, max_tokens, count_tokens, note_use, keys)
+        keys = read.key_values(self, form, model, joint)
+        return read.compose(self, view, cue, max_tokens, count_tokens, note_use, keys, joint)
 
     def answer(
         self,
@@ -301,11 +303,7 @@ class Memory(Opened):
         view, cue = read.asked(self, question, top_k, **search)
         return read.reply(self, view, cue, max_tokens, note_use)
 
-    def get(
-        self,
-        id: str,
-        **scope: Unpack[ScopeArgs],
-    ) -> Engram:
+    def get(self, id: str, **scope: Unpack[ScopeArgs]) -> Engram:
         """One record, in view or not; NotFoundError if this scope has none of that id."""
         return one(self._view(scope), id)
 

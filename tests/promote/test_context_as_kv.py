@@ -45,6 +45,22 @@ def test_it_holds_the_memories_of_the_text_and_keeps_their_blocks_beside_the_fil
     assert torch.equal(again.attended.logits("?"), made.attended.logits("?"))
 
 
+def test_one_block_of_the_whole_context_is_what_a_prompt_would_be(memory, path):
+    kv = KeyValues(*fake_causal(), dtype="float32", folder=files.folder_of(str(path)))
+    made = memory.context("Where does Ana live?", form="kv", model=kv, joint=True, **ASK)
+    told = kv.ids(memory.list(**ANA))
+    prompt = kv.frozen.forward(told + kv.frozen.encode("Where?"))[len(told) :]
+    assert made.attended is not None
+    assert torch.allclose(made.attended.logits("Where?"), prompt, atol=1e-3)
+    (block,) = files.blocks(files.folder_of(str(path)))
+    assert set(files.sources(block)) == {engram.id for engram in memory.list(**ANA)}
+    apart = memory.context("Where does Ana live?", form="kv", model=kv, **ASK)
+    assert apart.attended is not None
+    assert not torch.allclose(apart.attended.logits("Where?"), prompt, atol=1e-3)
+    with pytest.raises(InputError, match="joint is for form='kv'"):
+        memory.context("Where does Ana live?", joint=True, **ASK)
+
+
 def test_the_budget_is_in_the_model_s_tokens(memory):
     kv = KeyValues(*fake_causal())
     made = memory.context("Where does Ana live?", form="kv", model=kv, max_tokens=200, **ASK)

@@ -80,7 +80,7 @@ def takes(method: str = "", *arguments: tuple[str, Any], also: str = "", **words
             text = positional(function, name)
             parser.add_argument(name, nargs=nargs, metavar=name.upper(), help=text)
         if method:
-            options(parser, getattr(Memory, method), skip=("count_tokens", "form", "model"), words=words)
+            options(parser, getattr(Memory, method), skip=("count_tokens", "form", "model", "joint"), words=words)
         if also:
             skip = tuple(inspect.signature(getattr(Memory, method)).parameters)
             options(parser, getattr(Memory, also), skip=skip)

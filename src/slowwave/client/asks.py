@@ -58,7 +58,7 @@ HERE_ONLY = {  # what is done where the memory lies, and how
     "check": "run `slowwave check` there",
     "backup": "run `slowwave backup` there",
 }
-NOT_SENT = ("progress", "count_tokens", "form", "model", "path", "into", "adapters")
+NOT_SENT = ("progress", "count_tokens", "form", "model", "joint", "path", "into", "adapters")
 
 
 def given_of(verb: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Given:

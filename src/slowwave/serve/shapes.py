@@ -28,7 +28,7 @@ KNOWN: dict[str, Any] = {
     "Any": str | Message | list[str | Message],  # the content of `add`
 }
 SKIP = (  # what no request may say
-    "self", "progress", "count_tokens", "form", "model", "scope", "search", "path", "into", "adapters",
+    "self", "progress", "count_tokens", "form", "model", "joint", "scope", "search", "path", "into", "adapters",
 )  # fmt: skip
 MORE_WORDS = {
     "content": 'a text, a message {"role": "user", "content": "..."}, or a list of these',

@@ -78,13 +78,14 @@ def compose(
     count_tokens: Callable[[str], int],
     note_use: bool,
     keys: KeyValues | None = None,
+    joint: bool = False,
 ) -> Context:
     """Prompt-ready text within a budget, and the same as keys and values where a model for them is given."""
     most = count_of("max_tokens", max_tokens)
     made = memory.system.context(view, cue, memory.embedder, most, count_tokens if keys is None else keys.count)
     if keys is not None:
         engrams = sorted((hit.engram for hit in made.hits), key=lambda engram: (engram.at, engram.id))
-        made = replace(made, attended=keys.attend(engrams))
+        made = replace(made, attended=keys.attend(engrams, joint=joint))
         ids = [engram.id for engram in engrams]
         keys.drop(set(ids) - set(view.get(ids)))  # what was erased while it was being encoded
     if note_use:
@@ -93,11 +94,13 @@ def compose(
     return made
 
 
-def key_values(memory: Memory, form: str, model: Any) -> KeyValues | None:
+def key_values(memory: Memory, form: str, model: Any, joint: bool = False) -> KeyValues | None:
     """What makes keys and values for a model, if they are asked for; the same one each time for the same model."""
     if form not in ("text", "kv"):
         raise InputError(f"form is {form!r}; give 'text', or 'kv' with a model")
     if form == "text":
+        if joint:
+            raise InputError("joint is for form='kv': whether its keys and values are made of one text; leave it out")
         if model is not None:
             raise InputError("model is for form='kv'; for text, open Memory(llm=...) or leave it out")
         return None
