@@ -198,3 +198,19 @@ def test_modules_that_the_model_has_not_are_named(memory):
     for method in ("lora", "full"):
         with pytest.raises(InputError, match=r"nope|name modules that the model has"):
             memory.sleep(into=tiny(method=method, modules=["nope"]), **ANA)
+
+
+@pytest.mark.parametrize("method", ["lora", "full"])
+def test_the_lowest_blocks_stay_from_the_first_night_on(memory, method):
+    rates = {"lr": 1e-2, "method": method, "protect": ["spurious-forgetting"]}
+    adapter = taught(memory, **rates)
+    model, bare = adapter.model[0], fake_causal()[0]
+    lowest, upper = model.model.layers[0], model.model.layers[1]
+    assert torch.equal(model.model.embed_tokens.weight, bare.model.embed_tokens.weight)
+    if method == "full":
+        for mine, theirs in zip(lowest.parameters(), bare.model.layers[0].parameters(), strict=True):
+            assert torch.equal(mine, theirs)
+        assert not torch.equal(upper.mlp.up_proj.weight, bare.model.layers[1].mlp.up_proj.weight)
+    else:
+        assert not lowest.mlp.up_proj.lora_B["default"].weight.any()
+        assert upper.mlp.up_proj.lora_B["default"].weight.any()

@@ -15,7 +15,7 @@ class Freeze(Method):
 
     layers      how many blocks, from below
     embeddings  whether the input embeddings are frozen; tied ones take the output head with them
-    since       the first period in which they are frozen
+    since       the first period in which they are frozen; 0 for a model that comes trained
 
     Source: Zheng et al. 2025, section 5.
     """

@@ -31,6 +31,7 @@ from slowwave.weights.learner import Learner
 from slowwave.weights.lessons import answers
 from slowwave.weights.objective import NextToken
 from slowwave.weights.sparse_memory_finetuning import SparseMemoryFinetuning, fit
+from slowwave.weights.spurious_forgetting import Freeze
 
 Progress = Callable[[str, int, int], None]
 GUARDS = ("ewc", "spurious-forgetting", "sa-proj")  # methods that keep no text, and so may be kept with a snapshot
@@ -54,7 +55,8 @@ def batch_of(lessons: Sequence[Lesson], student: Student, join: str = " ") -> Ba
 
 
 def guards_of(adapter: Adapter) -> list[Method]:
-    """The further methods that protect what there was.
+    """The further methods that protect what there was. A model that comes trained has its first task behind it: what is
+    frozen from the second on stays from the first night on.
 
     raises  InputError for one that there is not, or that would keep texts beside the weights
     """
@@ -63,7 +65,7 @@ def guards_of(adapter: Adapter) -> list[Method]:
             raise InputError(f"protect names {name!r}; beside rehearsal there are {', '.join(GUARDS)}")
         if name == "sa-proj" and adapter.kind in ("stacked", "memory"):
             raise InputError(f"{adapter.method} has its own choice of what it trains; leave sa-proj out of protect")
-    return [METHODS[name]() for name in adapter.protect]
+    return [Freeze(since=0) if name == Freeze.name else METHODS[name]() for name in adapter.protect]
 
 
 def train(
