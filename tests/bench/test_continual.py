@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 
@@ -125,6 +126,8 @@ def test_a_result_is_extended_by_seeds_and_parts_and_what_it_has_is_not_measured
     given = {"out": tmp_path / "continual.json", "only": ("naive",), "tasks": 3}
     first = Continual(seeds=1, parts=("methods",), **given).run()
     assert made == [0] * 4
+    beside = {"streams": {}, "cost": {}, "versions": {"avalanche": "0", "torch": "0"}, "settings": "so"}
+    given["out"].write_text(json.dumps({**first, "avalanche": beside}), encoding="utf-8")
     second = Continual(seeds=2, parts=("methods", "cost"), extend=True, **given).run()
     assert made == [0] * 4 + [1] * 4 + [0]
     for name, rows in second["streams"].items():
@@ -132,6 +135,7 @@ def test_a_result_is_extended_by_seeds_and_parts_and_what_it_has_is_not_measured
         assert each[:1] == first["streams"][name]["naive"]["accuracy"]["each"]
         assert len(each) == 2
     assert list(second["cost"]) == ["naive"]
+    assert second["avalanche"] == beside
     assert [leg["seeds"] for leg in second["legs"]] == [[0]]
     assert "--extend" not in second["command"]
     with pytest.raises(InputError, match="has 2 seeds"):
