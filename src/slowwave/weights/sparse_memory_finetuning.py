@@ -134,6 +134,7 @@ class SparseMemoryFinetuning(Method):
         "pre-trained in its place. Batches of earlier periods count as background too. Slots that are not chosen keep "
         "every bit whatever the optimiser: what moments or decay moved is put back."
     )
+    proof = "proofs/sparse_memory_finetuning.py"
     keeps: ClassVar[tuple[str, ...]] = ("seen", "documents")
     learns = "language"
 
