@@ -23,7 +23,6 @@ SCRIPT = Path(__file__).with_name("peers") / "avalanche_peer.py"
 WIDTHS = [64, 128, 128, 10]
 STRENGTHS = (0.3, 1.0, 3.0, 10.0, 30.0)
 LR, BATCH, EPOCHS = 0.1, 32, 8
-TIMED = 3  # runs of each side, in turn; their median counts
 
 
 class AvalancheError(SlowwaveError):
@@ -189,14 +188,15 @@ def beside(
         "settings": f"SGD {LR}, batches of {BATCH}, {epochs} epochs, perceptron {'-'.join(map(str, WIDTHS))}, "
         f"memories of {memory} examples; one thread; ours takes the examples in the order that Avalanche drew; EWC of "
         f"each side at the best of {len(STRENGTHS)} strengths on two seeds of their own; processor seconds of whole "
-        f"periods, the median of {1 if quick else TIMED} runs of each in turn",
+        "periods, in turn",
         "streams": {},
     }
     try:
         total, done = len(streams) + 1, 0
         for name, make in streams.items():
             progress(f"beside Avalanche: {name}", done, total)
-            found["streams"][name] = _compared(peer, name, make, seeds, memory, epochs, 1 if quick else TIMED, get)
+            tuning = (1000,) if quick else (1000, 1001)
+            found["streams"][name] = _compared(peer, name, make, seeds, memory, epochs, tuning, get)
             done += 1
         progress("beside Avalanche: cost", done, total)
         found["cost"] = {
@@ -209,15 +209,15 @@ def beside(
 
 
 def _compared(
-    peer: Avalanche, name: str, make: Callable[[int], Stream], seeds: int, memory: int, epochs: int, runs: int,
-    get: Callable[[str, Callable[[], Any]], Any],
+    peer: Avalanche, name: str, make: Callable[[int], Stream], seeds: int, memory: int, epochs: int,
+    tuning: tuple[int, ...], get: Callable[[str, Callable[[], Any]], Any],
 ) -> dict[str, Any]:  # fmt: skip
     def tuned() -> list[float]:
         scores = []
         for strength in STRENGTHS:
             mine, settings = rows(memory, strength)["ewc"]
             scores.append([0.0, 0.0])
-            for seed in (1000, 1001)[:runs]:
+            for seed in tuning:
                 stream = make(seed)
                 scores[-1][0] += ended(lambda: ours(stream, mine(), seed, epochs))  # noqa: B023
                 scores[-1][1] += ended(lambda: theirs(peer, stream, "ewc", settings, seed, epochs))  # noqa: B023
@@ -228,7 +228,6 @@ def _compared(
     for method in rows(memory, mine_best):
         lives = []
         for seed in range(seeds):
-
             their = partial(theirs, peer, make(seed), method, rows(memory, their_best)[method][1], seed, epochs)
             seen = get(f"{name}/{method}/{seed}/order", partial(their, watch=True))
             orders = seen.get("orders")
@@ -238,17 +237,13 @@ def _compared(
                 orders: Orders | None = orders,
             ) -> dict[str, Any]:  # fmt: skip
                 stream = make(seed)
-                taken: dict[str, list[float]] = {"slowwave": [], "avalanche": []}
-                for _ in range(runs):
-                    mine = ours(stream, rows(memory, mine_best)[method][0](), seed, epochs, orders)
-                    other = their()
-                    taken["slowwave"].append(sum(mine["seconds"]))
-                    taken["avalanche"].append(sum(other["seconds"]))
+                mine = ours(stream, rows(memory, mine_best)[method][0](), seed, epochs, orders)
+                other = their()
                 if other["matrix"] != seen["matrix"]:
                     raise AvalancheError(f"two runs of {method} with seed {seed} differ; its order is not to be had")
                 return {
                     "accuracy": [float(np.mean(life["matrix"][-1])) for life in (mine, other)],
-                    "seconds": [float(np.median(each)) for each in taken.values()], "same order": orders is not None,
+                    "seconds": [sum(life["seconds"]) for life in (mine, other)], "same order": orders is not None,
                 }  # fmt: skip
 
             lives.append(get(f"{name}/{method}/{seed}", both))

@@ -84,6 +84,7 @@ class LwF(Method):
         self.strength, self.temperature = strength, temperature
         self.teacher: Named = {}
         self.met: list[int] = []
+        self._layers: tuple[Named, list[linear.Affine], Tensor] | None = None  # of which teacher, and the classes
 
     def loss_terms(self, learner: Learner, batch: Batch, logits: Tensor) -> Mapping[str, Tensor]:
         if not self.teacher:
@@ -100,17 +101,22 @@ class LwF(Method):
     def loss_slopes(self, learner: Learner, batch: Batch, logits: Tensor) -> Mapping[str, Term]:
         if not self.teacher:
             return {}
-        names = [name.removesuffix(".weight") for name in self.teacher if name.endswith(".weight")]
-        weights = [(self.teacher[f"{name}.weight"], self.teacher.get(f"{name}.bias")) for name in names]
-        before = linear.forwards(weights, batch.x)[-1]
-        classes = torch.tensor([c for c in self.met if c < before.shape[1]])
-        theirs = (before.index_select(1, classes) / self.temperature).log_softmax(1)
-        own = (logits.index_select(1, classes) / self.temperature).log_softmax(1)
+        if self._layers is None or self._layers[0] is not self.teacher:
+            names = [name.removesuffix(".weight") for name in self.teacher if name.endswith(".weight")]
+            layers = [(self.teacher[f"{name}.weight"], self.teacher.get(f"{name}.bias")) for name in names]
+            self._layers = self.teacher, layers, torch.tensor([c for c in self.met if c < len(layers[-1][0])])
+        _, layers, classes = self._layers
+        before = linear.forwards(layers, batch.x)[-1]
+        whole = len(classes) == logits.shape[1]  # then no class is to be picked out, since they are in order
+        theirs, own = (
+            ((one if whole else one.index_select(1, classes)) / self.temperature).log_softmax(1)
+            for one in (before, logits)
+        )
         expected = theirs.exp()
         share = self.strength / len(batch)
         value = share * float(torch.dot(expected.flatten(), (theirs - own).flatten()))
         slope = own.exp_().sub_(expected).mul_(share / self.temperature)
-        return {"teacher": Term(value, torch.zeros_like(logits).index_copy_(1, classes, slope))}
+        return {"teacher": Term(value, slope if whole else torch.zeros_like(logits).index_copy_(1, classes, slope))}
 
     def sleep(self, learner: Learner, day: Batch) -> Mapping[str, float]:
         self.teacher = {name: part.detach().clone() for name, part in learner.model.state_dict().items()}

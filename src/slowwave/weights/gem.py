@@ -112,10 +112,11 @@ class GEM(Method):
     def after_step(self, learner: Learner, batch: Batch, logits: Tensor) -> None:
         if not bool(learner.first.any()):
             return
-        new = learner.given.take(learner.first)
-        for task in sorted(set(new.task.tolist())):
+        new = learner.given if bool(learner.first.all()) else learner.given.take(learner.first)
+        tasks = sorted(set(new.task.tolist()))
+        for task in tasks:
             ring = self.rings.setdefault(task, Buffer(self.memories, "ring"))
-            ring.add(new.take(new.task == task), learner.step)
+            ring.add(new if len(tasks) == 1 else new.take(new.task == task), learner.step)
 
     @property
     def bytes(self) -> int:
