@@ -320,9 +320,9 @@ def options_of(*words: str) -> dict[str, str]:
     for action in parser._actions:
         if isinstance(action, (argparse._HelpAction, argparse._SubParsersAction)):
             continue
-        name = ", ".join(action.option_strings) or str(action.metavar)
+        chosen = "/".join(map(str, action.choices)) if action.choices else action.metavar or action.dest.upper()
+        name = ", ".join(action.option_strings) or str(action.metavar or chosen)
         if action.option_strings and action.nargs != 0:
-            chosen = "/".join(map(str, action.choices)) if action.choices else action.metavar
             name += f" {chosen}"
         says = (action.help or POSITIONAL.get(name, "")).replace("%%", "%").replace("|", "\\|")
         out[name] = says

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from slowwave import Memory
-from slowwave.errors import FormatError, InputError, NotFoundError
+from slowwave.cli import main
+from slowwave.errors import FormatError, InputError, ModelMissingError, NotFoundError
 from slowwave.models.fakes import FakeChat
 from slowwave.models.llm import LLM
 from slowwave.promote.weights.adapter import Adapter
@@ -73,6 +74,17 @@ def test_bounds_for_age_support_number_and_filters_hold(memory):
     assert [one.id for one in chosen(memory, filters={"speaker": "Feno"}).new] == [new]
 
 
+def test_where_nothing_is_new_the_records_that_were_looked_at_are_told_with_their_reasons(memory):
+    memory.add("I saw a heron.", at="2026-01-01", **U)
+    memory.add("It was grey.", at="2026-01-01", **U)
+    found = chosen(memory)
+    assert (found.looked, found.left) == (2, {"an episode, and kinds are fact": 2})
+    kept = add(memory, "Bako's home is Ghent", speaker="Bako")
+    assert (chosen(memory).looked, chosen(memory).left) == (1, {})
+    assert chosen(memory, (kept,)).looked == 3
+    assert chosen(memory, filters={"speaker": "Feno"}).left["does not pass the filters"] == 1
+
+
 def test_what_was_taught_is_rehearsed_until_it_is_contradicted_or_superseded(memory):
     home, job = add(memory, "Bako's home is Ghent"), add(memory, "Bako's job is baker")
     assert {one.id for one in chosen(memory, (home, job)).old} == {home, job}
@@ -124,6 +136,8 @@ def test_a_model_adds_wordings_and_what_does_not_fit_is_set_aside(memory):
         ("model = ", FormatError, "no TOML"),
         ('method = "lora"', InputError, "names no model"),
         ('model = "m.gguf"\nepoch = 3', InputError, "did you mean epochs"),
+        ('modle = "m.gguf"', InputError, r"did you mean model\?"),
+        ('modulse = ["q_proj"]\nmodel = "m.gguf"', InputError, r"did you mean modules\?"),
         ('model = "m.gguf"\nmethod = "lore"', InputError, "no method 'lore'"),
         ('model = "m.gguf"\nbudget = "much"', InputError, "budget is 'much'"),
         ('model = "m.gguf"\nkinds = ["facts"]', InputError, "kinds names 'facts'"),
@@ -149,3 +163,30 @@ def test_paths_in_a_file_are_read_from_where_it_lies(tmp_path):
 def test_a_fact_of_tomorrow_is_left(memory):
     add(memory, "Bako's home is Ghent", at=(NOW + timedelta(days=1)).isoformat())
     assert chosen(memory).left == {"not true yet": 1}
+
+
+def test_a_model_that_is_not_there_is_told_with_the_folders_in_which_it_was_looked_for(tmp_path, monkeypatch):
+    pytest.importorskip("torch")
+    pytest.importorskip("transformers")
+    from slowwave.promote.weights.student import Student
+
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    file = tmp_path / "adapter.toml"
+    file.write_text('model = "none.gguf"')
+    with pytest.raises(ModelMissingError) as caught:
+        Student(Adapter.read(file))
+    assert str(caught.value).endswith(f"(looked for in {tmp_path}, then in {tmp_path / 'here'})")
+    with pytest.raises(ModelMissingError, match=r"looked for in [^,]*here\)"):
+        Student(Adapter("none.gguf"))
+
+
+def test_the_command_says_why_there_is_nothing_to_teach(tmp_path, memory, capsys):
+    memory.add("I saw a heron.", at="2026-01-01", **U)
+    memory.close()
+    (tmp_path / "adapter.toml").write_text('model = "none.gguf"')
+    asked = ["sleep", "--db", str(tmp_path / "a.db"), "--user-id", "u", "--embedder", "fake"]
+    assert main([*asked, "--into", str(tmp_path / "adapter.toml")]) == 0
+    said = capsys.readouterr().out
+    assert "1 left out: an episode, and kinds are fact" in said
+    assert "nothing new to teach: looked at 1 record, 0 of them taught before" in said

@@ -162,9 +162,9 @@ def taught(before: Done, trained: Mapping[str, Any]) -> Done:
         for note in trained["notes"]:
             page.line((note, "yellow"))
         if made is None:
-            page.line(
-                f"would teach {len(trained['lessons'])} records" if trained["lessons"] else "nothing new to teach"
-            )
+            many, known = trained["looked at"], len(trained["rehearsed"])
+            said = f"would teach {len(trained['lessons'])} records" if trained["lessons"] else "nothing new to teach"
+            page.line(f"{said}: looked at {many} record{'s' * (many != 1)}, {known} of them taught before")
             return
         held = made["metrics"].get("held", 0.0)
         page.line((f"{made['id']}: ", "bold"), f"{len(made['data'][-1])} records taught in {made['seconds']:.0f} s, "

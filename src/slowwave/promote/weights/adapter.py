@@ -59,6 +59,8 @@ class Adapter:
     'lora'
     """
 
+    beside: Path | None = None  # the folder of the file that it was read from
+
     def __init__(
         self,
         model: Any,
@@ -165,7 +167,8 @@ class Adapter:
         known = list(inspect.signature(cls).parameters)
         for name in words:
             if name not in known:
-                near = difflib.get_close_matches(name, known, n=1)
+                close = difflib.get_close_matches(name, known)
+                near = sorted(close, key=lambda one: sorted(one) != sorted(name))  # swapped letters before others
                 hint = f"did you mean {near[0]}? " if near else ""
                 raise InputError(f"{file} sets {name!r}, which is no parameter; {hint}there are {', '.join(known)}")
         if not isinstance(words.get("model"), str):
@@ -175,9 +178,11 @@ class Adapter:
                 beside = file.parent / Path(words[name]).expanduser()
                 words[name] = str(beside) if beside.exists() or name == "folder" else words[name]
         try:
-            return cls(**words)
+            made = cls(**words)
         except TypeError as error:
             raise InputError(f"{file}: {error}") from error
+        made.beside = file.parent
+        return made
 
 
 def resolve_adapter(into: Adapter | str | Path) -> Adapter:

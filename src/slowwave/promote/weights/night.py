@@ -34,17 +34,22 @@ class Plan:
     new, old  lessons of records not taught yet, and of those of earlier nights that still hold
     left      reason -> how many records stay out for it
     rejected  what a language model proposed as a lesson and does not fit
+    looked    at how many records
     """
 
     new: tuple[Lesson, ...]
     old: tuple[Lesson, ...]
     left: Mapping[str, int]
     rejected: tuple[Rejected, ...] = ()
+    looked: int = 0
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values."""
         taught = [{"id": one.id, "taught": list(one.taught), "asked": list(one.asked)} for one in self.new]
-        return {"lessons": taught, "rehearsed": [one.id for one in self.old], "left out": dict(self.left)}
+        return {
+            "lessons": taught, "rehearsed": [one.id for one in self.old], "left out": dict(self.left),
+            "looked at": self.looked,
+        }  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -94,7 +99,7 @@ def plan_of(chosen: Selection, llm: LLM | None = None) -> Plan:
     left = dict(chosen.left)
     if none:
         left["no lesson can be made of it"] = len(none)
-    return Plan(tuple(new), tuple(old), left, tuple(rejected))
+    return Plan(tuple(new), tuple(old), left, tuple(rejected), chosen.looked)
 
 
 def night(

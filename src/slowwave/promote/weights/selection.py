@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from slowwave.promote.weights.adapter import Adapter
-from slowwave.records import Engram
+from slowwave.records import KINDS, Engram
 from slowwave.store.base import View, Want
 from slowwave.store.filters import parse
 
@@ -23,12 +23,14 @@ class Selection:
 
     new    records not taught before
     old    records of the nights before that still hold: rehearsed, and asked again
-    left   reason -> how many records stay out for it
+    left   reason -> how many records stay out for it; where nothing is new, those of other kinds are among them
+    looked  at how many records
     """
 
     new: tuple[Engram, ...]
     old: tuple[Engram, ...]
     left: Mapping[str, int]
+    looked: int = 0
 
 
 def select(view: View, adapter: Adapter, now: datetime, taught: Sequence[str] = ()) -> Selection:
@@ -55,7 +57,21 @@ def select(view: View, adapter: Adapter, now: datetime, taught: Sequence[str] = 
     new.sort(key=lambda one: (-one[0], one[1].id))
     if len(new) > adapter.most:
         left[f"beyond the {adapter.most} worthiest of a night"] += len(new) - adapter.most
-    return Selection(tuple(engram for _, engram in new[: adapter.most]), tuple(old), dict(left))
+    if not new:
+        left.update(_beyond(view, adapter, len(found)))
+    looked = len(new) + len(old) + sum(left.values()) - max(0, len(new) - adapter.most)
+    return Selection(tuple(engram for _, engram in new[: adapter.most]), tuple(old), dict(left), looked)
+
+
+def _beyond(view: View, adapter: Adapter, found: int) -> dict[str, int]:
+    """What the kinds and filters that are asked for leave out."""
+    out = {}
+    for kind in KINDS:
+        if kind not in adapter.kinds and (many := view.count(Want(kinds=(kind,)))):
+            out[f"{'an' if kind[0] == 'e' else 'a'} {kind}, and kinds are {', '.join(adapter.kinds)}"] = many
+    if adapter.filters is not None and (rest := view.count(Want(kinds=adapter.kinds)) - found):
+        out["does not pass the filters"] = rest
+    return out
 
 
 def _reason(

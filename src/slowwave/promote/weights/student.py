@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from slowwave.cloze.subject import Subject
-from slowwave.errors import ExtraMissingError, FormatError, InputError
+from slowwave.errors import ExtraMissingError, FormatError, InputError, ModelMissingError
 from slowwave.models.causal import load_causal
 from slowwave.promote.weights.adapter import Adapter
 from slowwave.promote.weights.snapshots import Snapshot
@@ -28,13 +28,24 @@ PEFT, PLAIN = "adapter_model.safetensors", "weights.safetensors"
 TRAINED = "trained_by_slowwave"  # of a model in memory: it is no longer the bare one
 
 
+def _looked_for(adapter: Adapter, error: ModelMissingError) -> ModelMissingError:
+    """The same error, with the folders in which a relative path was looked for."""
+    if Path(adapter.model).expanduser().is_absolute():
+        return error
+    places = [place.resolve() for place in (adapter.beside, Path()) if place is not None]
+    return ModelMissingError(f"{error} (looked for in {', then in '.join(map(str, dict.fromkeys(places)))})")
+
+
 class Student:
     """A language model in float32 with its tokenizer, before or after a snapshot was put into it."""
 
     def __init__(self, adapter: Adapter) -> None:
         self.adapter = adapter
         if isinstance(adapter.model, (str, Path)):
-            self.model, tokenizer = load_causal(adapter.model, purpose="sleep that trains", extra="weights")
+            try:
+                self.model, tokenizer = load_causal(adapter.model, purpose="sleep that trains", extra="weights")
+            except ModelMissingError as error:
+                raise _looked_for(adapter, error) from error
             name = Path(adapter.model).stem or str(adapter.model)
         elif isinstance(adapter.model, tuple) and len(adapter.model) == 2:
             self.model, tokenizer = adapter.model
