@@ -65,9 +65,9 @@ def test_a_trained_toy_is_kept_and_taken_up_again(tmp_path: Path) -> None:
     made = [toys.remembering(0, 2, 2, 8, 3, (1, 4), tmp_path) for _ in range(2)]
     (one, told), (two, again) = made
     assert told == again
-    assert len(list(tmp_path.iterdir())) == 1
+    assert len(list(tmp_path.iterdir())) == 2, "after the lessons, and at the end"
     for a, b in zip(one.parameters(), two.parameters(), strict=True):
         assert torch.equal(a, b)
     other, _ = toys.remembering(0, 2, 2, 8, 3, (1, 4), tmp_path, pool_layers=(1,))
     assert other.pool_layers == (1,)
-    assert len(list(tmp_path.iterdir())) == 2
+    assert len(list(tmp_path.iterdir())) == 3, "the lessons are shared"
