@@ -32,6 +32,7 @@ class SAProj(Method):
         "Modules are named in full, so that q_proj takes its bias along where there is one; the authors' match by "
         "part of a name. Learning rates are the learner's."
     )
+    proof = "proofs/sa_proj.py"
     learns = "language"
 
     def __init__(
