@@ -11,7 +11,7 @@ import torch
 
 from slowwave.bench import continual
 from slowwave.bench.arms import told
-from slowwave.bench.continual import Continual
+from slowwave.bench.continual import COLUMNS, Continual, compact, summed
 from slowwave.bench.continual_peer import _given, ended, flatness
 from slowwave.bench.peers.avalanche_peer import orders
 from slowwave.errors import InputError, SlowwaveError
@@ -20,7 +20,7 @@ from slowwave.weights.baselines import Naive
 from slowwave.weights.batch import Batch, examples
 from slowwave.weights.data import glyphs
 from slowwave.weights.learner import DivergedError
-from slowwave.weights.stream import Experience, Stream
+from slowwave.weights.stream import Experience, Stream, permuted
 
 ANSWERS = """
 import json, sys
@@ -155,3 +155,18 @@ def test_parts_with_fewer_seeds_say_so() -> None:
     row = {"naive": {column: told([0.5]) for column in continual.COLUMNS}}
     result = {"settings": "so", "seeds": [0, 1], "streams": {"pairs": row}, "parameters": {"tasks": 3}, "cost": {}}
     assert "pairs, 1 seeds" in Continual().render(result)
+
+
+def test_every_figure_of_a_row_is_shown_and_one_that_was_not_measured_is_a_dash() -> None:
+    values = {name: told([0.25, 0.35, 0.3]) for name in COLUMNS}
+    values |= {"bytes": told([56000.0] * 3), "steps to recover": told([30.0, 40.0, 35.0])}
+    lines = compact({"replay": values, "naive": {"accuracy": told([1.0])}}).splitlines()
+    assert lines[0].split() == list(COLUMNS.values())
+    assert lines[1].split() == ["replay", *[".300±.124"] * 8, "35±12", ".30±.12", "56,000"]
+    assert lines[2].split() == ["naive", "1.000", *["-"] * 10]
+    assert all(set(summed(arm, 0, stream)) - {"seconds a period"} <= set(COLUMNS) for arm, stream in [_life()])
+
+
+def _life():
+    stream = permuted(glyphs(classes=4, train=16, test=8), 2)
+    return lambda seed: Learner(Classifier(64, (4,), 4), evaluate_every=1), stream

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from slowwave.bench.arms import short, table, told, torch_version
+from slowwave.bench.arms import short, told, torch_version
 from slowwave.bench.base import Benchmark, Progress, Result
 from slowwave.bench.continual_peer import beside, flatness
 from slowwave.bench.partial import Partial
 from slowwave.errors import InputError
 
-COLUMNS = ("accuracy", "forgetting", "plasticity", "WC-ACC", "stability gap")
+COLUMNS = {  # what is measured -> heading; all of it is shown
+    "accuracy": "accuracy", "plasticity": "plasticity", "forgetting": "forgetting", "backward transfer": "backward",
+    "forward transfer": "forward", "min-ACC": "min-ACC", "WC-ACC": "WC-ACC", "stability gap": "gap",
+    "steps to recover": "recovery", "seconds": "seconds", "bytes": "bytes",
+}  # fmt: skip
 LANGUAGE = ("sa-proj", "gate-and-up", "sparse-memory-finetuning")  # rows that language models alone have
 PARTS = ("methods", "language", "cost")
 ASSOCIATIONS = "associations, language model"
@@ -256,11 +261,15 @@ class Continual(Benchmark):
         return {name: parts.get(f"cost/{name}", partial(measured, make)) for name, make in rows.items()}
 
     def render(self, result: Result) -> str:
-        lines = [f"{result['settings']}; {len(result['seeds'])} seeds; mean [95 % interval]"]
+        lines = [
+            f"{result['settings']}; {len(result['seeds'])} seeds; mean and half of the 95 % interval",
+            "backward and forward: transfer; gap: the stability gap, recovery: steps until it has halved; seconds of "
+            "processor time of a whole stream's training; bytes held beside the model",
+        ]
         for name, rows in result["streams"].items():
             many = len(next(iter(rows.values()))["accuracy"]["each"])
             said = "" if many == len(result["seeds"]) else f", {many} seeds"
-            lines += ["", name + said, table(rows, COLUMNS if "language" not in name else COLUMNS[:3])]
+            lines += ["", name + said, compact(rows)]
         tasks = result["parameters"]["tasks"]
         lines += ["", f"milliseconds a task, early and late of {tasks}; bytes held early and late"]
         width = max(map(len, result["cost"]), default=0)
@@ -272,6 +281,31 @@ class Continual(Benchmark):
         if "avalanche" in result:
             lines += ["", *beside_as_text(result["avalanche"])]
         return "\n".join(lines)
+
+
+def compact(rows: Mapping[str, Mapping[str, Any]]) -> str:
+    """All that was measured of every row, as lines of text.
+
+    >>> print(compact({"naive": {"accuracy": told([0.5, 0.7, 0.6]), "bytes": told([56000.0])}}))
+           accuracy   bytes
+    naive  .600±.248  56,000
+    """
+    columns = [column for column in COLUMNS if any(column in row for row in rows.values())]
+    cells = [["", *(COLUMNS[column] for column in columns)]]
+    cells += [[name, *(cell(column, row.get(column)) for column in columns)] for name, row in rows.items()]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    return "\n".join("  ".join(map(str.ljust, line, widths)).rstrip() for line in cells)
+
+
+def cell(column: str, value: Mapping[str, Any] | None) -> str:
+    """A mean with half its interval, without zeros before the point."""
+    if value is None:
+        return "-"
+    if column == "bytes":
+        return f"{value['mean']:,.0f}"
+    digits = {"steps to recover": 0, "seconds": 2}.get(column, 3)
+    half = "" if value["low"] is None else f"±{value['mean'] - value['low']:.{digits}f}"
+    return re.sub(r"(?<!\d)0\.", ".", f"{value['mean']:.{digits}f}{half}")
 
 
 def lives(result: Mapping[str, Any]) -> dict[str, dict[str, float]]:
