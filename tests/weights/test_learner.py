@@ -42,6 +42,26 @@ def test_replay_keeps_what_naive_finetuning_loses() -> None:
     assert kept["joint"]["accuracy"] >= kept["replay"]["accuracy"] - 0.02
 
 
+def test_the_stability_gap_starts_from_the_end_of_a_task_after_its_night() -> None:
+    class Blunting(Replay):
+        def sleep(self, learner: Learner, day: Batch) -> dict[str, float]:
+            with torch.no_grad():
+                learner.model.head.weight.mul_(torch.linspace(1, 0, 6)[:, None])  # type: ignore[union-attr, operator]
+            return {}
+
+    learner = Learner(classifier(), [Blunting(60)], lr=0.3, batch=20, evaluate_every=5)  # 4 steps a task
+    record = learner.learn(split(DATA, 2))
+    assert [(step, period) for step, period, _ in record.curve] == [(4, 0), (5, 1), (8, 1), (10, 2), (12, 2)]
+    gaps = []
+    for period in (1, 2):
+        start = np.mean(record.matrix[period - 1][:period])
+        gaps.append(start - min(np.mean(said[:period]) for _, at, said in record.curve if at == period))
+    assert record.summary()["stability gap"] == pytest.approx(np.mean(gaps))
+    assert [said for step, _, said in record.curve if step in record.ends] == [
+        row[: number + 1] for number, row in enumerate(record.matrix)
+    ]
+
+
 def test_an_endless_stream_needs_no_task_and_sleeps_on_its_clock() -> None:
     learner = Learner(classifier(), ["replay", METHODS["ewc"](strength=10.0)], lr=0.2, batch=10, sleep_every=12, day=50)
     for experience in split(DATA, 2):

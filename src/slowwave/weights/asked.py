@@ -118,6 +118,15 @@ def check_parts(model: Any, methods: Any, objective: Any, optimiser: Any, guards
             raise InputError(f"the guard {name!r} is {guard!r}; give a function of the model that returns a number")
 
 
+def check_stream(stream: Any) -> None:
+    """Whether it is a stream; raises InputError."""
+    if not isinstance(stream, Stream):
+        raise InputError(
+            f"a {type(stream).__name__} is no stream; make one with slowwave.weights.stream, or give its examples "
+            "to write"
+        )
+
+
 def check_kinds(methods: Sequence[Method], model: nn.Module, objective: Objective | None) -> None:
     """Refuse methods on labels where next tokens are learned. Where no objective says so, a model that takes tokens and
     ends in as many outputs as it has tokens does.
@@ -182,7 +191,7 @@ def check_fit(model: nn.Module, optimiser: torch.optim.Optimizer, state: Mapping
         raise InputError("what was kept was trained by another optimiser than this learner's; give it the same")
 
 
-def readied(given: Any, name: str, dtype: torch.dtype) -> Tensor:
+def readied(given: Any, name: str, model: nn.Module) -> Tensor:
     """As a tensor that a model takes: arrays too, floats of the model's kind, whole numbers as int64."""
     try:
         out = given if isinstance(given, Tensor) else torch.as_tensor(given)
@@ -190,4 +199,4 @@ def readied(given: Any, name: str, dtype: torch.dtype) -> Tensor:
         raise InputError(f"{name} is a {type(given).__name__} that is no tensor; give numbers") from error
     if out.dtype == torch.uint8 and name == "x":
         raise InputError("x is uint8; give images as float32 scaled to [0, 1], token ids as int64")
-    return out.to(dtype) if out.is_floating_point() else out.long()
+    return out.to(next(model.parameters()).dtype) if out.is_floating_point() else out.long()

@@ -131,10 +131,6 @@ class Learner:
     # -- what is trained
 
     @property
-    def _dtype(self) -> torch.dtype:
-        return next(self.model.parameters()).dtype
-
-    @property
     def trainable(self) -> list[nn.Parameter]:
         """The parameters that are trained, in the order of the flat gradient."""
         return list(vectors.trainable(self.model).values())
@@ -198,7 +194,7 @@ class Learner:
         y        (n,) int64 labels, or (n, time) int64 token ids with -100 where nothing is scored
         raises   DivergedError; InputError where they are of another kind
         """
-        x, y = asked.readied(x, "x", self._dtype), asked.readied(y, "y", self._dtype)
+        x, y = asked.readied(x, "x", self.model), asked.readied(y, "y", self.model)
         asked.check_labels(y)
         losses, self.bounded = [], False
         for start in range(0, len(x), self.batch):
@@ -359,7 +355,7 @@ class Learner:
 
         task  which one it is, where that is known at test
         """
-        x = asked.readied(x, "x", self._dtype)
+        x = asked.readied(x, "x", self.model)
         tasks = torch.full((len(x),), self.task if task is None else task, dtype=torch.int64)
         y = torch.zeros(len(x), dtype=torch.int64) if x.is_floating_point() else x
         batch, aim = Batch(x, y, tasks), self.objective
@@ -432,11 +428,7 @@ class Learner:
         save_every  steps between snapshots within a period; 0 saves at its end alone
         raises      InputError where the learner, or what the folder holds, has lived through another stream
         """
-        if not isinstance(stream, Stream):
-            raise InputError(
-                f"a {type(stream).__name__} is no stream; make one with slowwave.weights.stream, or give its examples "
-                "to write"
-            )
+        asked.check_stream(stream)
         if self.objective is None:
             self.objective = stream.objective()
             asked.check_kinds(self.methods, self.model, self.objective)
@@ -455,6 +447,8 @@ class Learner:
             with self._clock.running():
                 self._live(stream, experience, given, number, tests, folder, save_every)
             self.experience, self.epoch, self.place = number + 1, 0, 0
+            if self.evaluate_every:
+                self._look(number, experience, tests)  # where the next one starts from
             self.record.own.append(experience.test)
             self.record.ends.append(self.step)
             self.record.seconds.append(self._clock.wall)

@@ -30,7 +30,8 @@ class Record:
     matrix    one row a period: the accuracy on every test set after it
     before    the accuracies of the untrained model
     own       which test set is that of each period
-    curve     (step, period, accuracies on the tests of the periods so far), between task ends, if asked for
+    curve     (step, period, accuracies on the tests of the periods so far), between task ends and at them, after their
+              nights, if asked for
     ends      the step at which each period ended
     seconds   of training of each period, evaluation not counted; cpu_seconds those of all processors of this process
     bytes     what the methods held after each period, beside the model
@@ -106,8 +107,8 @@ def curve_metrics(
 
     min-ACC  mean over old tasks of the lowest accuracy at any step after the task ended
     WC-ACC   1/k of the last task's accuracy and the rest of min-ACC, at the last step
-    stability gap, steps to recover  mean over switches: old tasks' accuracy at the end of a period minus its minimum in
-             the next; and how many steps it takes until the gap has halved
+    stability gap, steps to recover  mean over switches: old tasks' accuracy at the end of a period, after its night,
+             minus its minimum in the next; and how many steps it takes until the gap has halved
 
     smooth   mean over so many evaluations before a minimum is taken, since minima of noisy values are biased
     """
