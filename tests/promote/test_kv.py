@@ -196,6 +196,19 @@ def test_bad_input_is_told(tmp_path, engrams):
         KeyValues(model, FakeByteTokenizer()).attend(engrams * 20)
 
 
+def test_what_the_tokenizer_puts_before_a_text_stands_first(engrams):
+    class Marking(FakeByteTokenizer):
+        def encode(self, text: str, add_special_tokens: bool = True) -> list[int]:
+            return [1] * add_special_tokens + super().encode(text)
+
+    kv = KeyValues(fake_causal()[0], Marking(), dtype="float32")
+    assert kv.ids(engrams)[0] == 1
+    assert kv.ids(engrams).count(1) == 1
+    made = kv.attend(engrams, joint=True)
+    assert made.length == len(kv.ids(engrams))
+    assert torch.allclose(made.logits(QUESTION), plain(kv, engrams), atol=1e-3)
+
+
 def test_a_prompt_beyond_the_model_s_window_is_refused(engrams):
     attended = KeyValues(*fake_causal()).attend(engrams)
     room = 1024 - attended.length

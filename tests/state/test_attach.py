@@ -11,9 +11,10 @@ torch = pytest.importorskip("torch", reason="needs the extra state")
 transformers = pytest.importorskip("transformers", reason="needs transformers")
 
 from slowwave.errors import FormatError, InputError, ModelError, ModelMismatchError, ModelMissingError  # noqa: E402
-from slowwave.models.causal import fake_causal  # noqa: E402
+from slowwave.models.causal import FakeByteTokenizer, fake_causal  # noqa: E402
 from slowwave.state import attach  # noqa: E402
 from slowwave.state.attending import Look  # noqa: E402
+from slowwave.state.files import source_of  # noqa: E402
 
 SMALL: dict[str, dict[str, Any]] = {
     "em-llm": {"local": 24, "sinks": 2, "retrieve": 16, "block": 8, "window": 16, "least": 2, "most": 8},
@@ -61,6 +62,64 @@ def test_a_short_text_is_answered_as_transformers_answers() -> None:
     assert said[0].tolist() == wanted.tolist()
     assert torch.allclose(attached.logits(prompt[0].tolist()), model(prompt).logits[0], atol=1e-3)
     assert model.config._attn_implementation == "sdpa", "the model was left changed"
+
+
+def test_what_was_read_is_kept_beside_the_state_where_it_is_asked_for(tmp_path: Any) -> None:
+    path = tmp_path / "a.state"
+    model = attach(fake_causal()[0], "em-llm", Marking(), keep_source=True, **SMALL["em-llm"])
+    model.write("The lamp ")
+    model.write("stood.")
+    said = model.generate("Where?", max_new_tokens=2, stop="", keep=True)
+    model.save(path)
+    assert source_of(path) == model.source()
+    assert str(source_of(path)).startswith("The lamp stood.Where?")
+    again = attach(fake_causal()[0], "em-llm", Marking(), keep_source=True, **SMALL["em-llm"])
+    again.load(path)
+    assert again.source() == model.source()
+    other = attach(fake_causal(seed=5)[0], "em-llm", Marking(), **SMALL["em-llm"])
+    with pytest.raises(ModelMismatchError, match=r"made of 'The lamp stood\.Where\?.*source_of"):
+        other.load(path)
+    other.write(str(source_of(path)))
+    assert other.source() is None
+    assert other.tokens >= model.tokens - 2
+    model.reset()
+    assert model.source() == ""
+    assert said is not None
+
+
+def test_a_state_is_saved_with_the_ids_that_it_was_made_of(tmp_path: Any) -> None:
+    model = attach(fake_causal()[0], "em-llm", **SMALL["em-llm"])
+    model.write([3, 4])
+    model.save(tmp_path / "a.state", source=["e1", "e2"])
+    assert source_of(tmp_path / "a.state") == ["e1", "e2"]
+    model.save(tmp_path / "b.state")
+    assert source_of(tmp_path / "b.state") is None
+    with pytest.raises(InputError, match="ids of records"):
+        model.save(tmp_path / "c.state", source=[1.5])
+    bare = attach(fake_causal()[0], "em-llm", keep_source=True, **SMALL["em-llm"])
+    bare.write([3, 4])
+    bare.save(tmp_path / "d.state")
+    assert source_of(tmp_path / "d.state") == [3, 4]
+
+
+class Marking(FakeByteTokenizer):
+    """Puts token 1 before every text, as Llama's does."""
+
+    def encode(self, text: str, add_special_tokens: bool = True) -> list[int]:
+        return [1] * add_special_tokens + super().encode(text)
+
+
+def test_what_the_tokenizer_puts_before_a_text_stands_once_before_a_stream() -> None:
+    attached = attach(fake_causal()[0], "em-llm", Marking(), **SMALL["em-llm"])
+    assert attached.encode("ab").tolist() == [[1, 97, 98]]
+    assert attached.encode([97, 98]).tolist() == [[97, 98]], "ids are taken as they are"
+    assert attached.logits("ab").shape == (3, 256)
+    assert attached.write("ab") == 3
+    assert attached.write("cd") == 2
+    assert attached.logits("ab").shape == (2, 256)
+    attached.reset()
+    assert attached.write("ab") == 3
+    assert attached.encode("").shape == (1, 0)
 
 
 @pytest.mark.parametrize("system", sorted(SMALL))

@@ -10,7 +10,7 @@ torch = pytest.importorskip("torch", reason="needs the extra state")
 pytest.importorskip("transformers", reason="needs transformers")
 
 from slowwave.errors import InputError  # noqa: E402
-from slowwave.models.causal import fake_causal  # noqa: E402
+from slowwave.models.causal import FakeByteTokenizer, fake_causal  # noqa: E402
 from slowwave.state.attending import Attending  # noqa: E402
 from slowwave.state.kernels.sparse import drawn_reference  # noqa: E402
 from slowwave.state.memory_3 import Memory3  # noqa: E402
@@ -134,3 +134,20 @@ def test_a_model_that_is_trained_gets_gradients_through_its_references() -> None
         next(base.parameters()).add_(1.0)
     assert base.fingerprint != before, "a model that has learned has another fingerprint"
     assert not reader().logits(ids(2), reader().init_state(1)).requires_grad, "a frozen one was to be trained"
+
+
+def test_a_reference_begins_as_the_tokenizer_begins_a_text() -> None:
+    class Marking(FakeByteTokenizer):
+        def encode(self, text: str, add_special_tokens: bool = True) -> list[int]:
+            return [1] * add_special_tokens + super().encode(text)
+
+    marked = (fake_causal()[0], Marking())
+    found = Memory3(marked, reference=12, keep=3, block=6, local=12)
+    assert (found.opening, found.kept) == ((1,), 4)
+    bank, places, _ = found.encode(ids(12)[0])
+    assert bank.shape[3] == 4
+    assert bool((places[..., 0] == 0).all())
+    assert Memory3(marked, opening="ab").opening == (1, 97, 98)
+    assert Memory3(marked, opening=()).kept == Memory3(fake_causal()).kept == 8
+    with pytest.raises(InputError, match="words need the model's tokenizer"):
+        Memory3(fake_causal()[0], opening="Reference:")

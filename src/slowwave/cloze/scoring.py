@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from slowwave.cloze.subject import Subject
 from slowwave.errors import InputError
+from slowwave.models.causal import opening_of
 
 ROOM = 30_000_000  # logits held at once
 
@@ -88,13 +89,7 @@ def tails(subject: Subject, sequences: Sequence[Sequence[int]], lengths: Sequenc
 
 def opening(subject: Subject) -> list[int]:
     """The tokens that this tokenizer puts before every text, such as a beginning-of-sequence mark; often none."""
-    try:
-        whole = list(subject.tokenizer.encode("a", add_special_tokens=True))
-        bare = list(subject.tokenizer.encode("a", add_special_tokens=False))
-    except TypeError:
-        return []
-    many = len(whole) - len(bare)
-    return [int(i) for i in whole[:many]] if many > 0 and whole[many:] == bare else []
+    return opening_of(subject.tokenizer)
 
 
 def spans(subject: Subject, before: str, values: Sequence[str]) -> tuple[list[int], list[list[int]]]:

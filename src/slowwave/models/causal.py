@@ -61,6 +61,17 @@ def load_causal(place: str | Path, *, attention: str = "sdpa", purpose: str, ext
     return model.eval(), tokenizer
 
 
+def opening_of(tokenizer: Any) -> list[int]:
+    """The tokens that a tokenizer puts before every text, such as a beginning-of-sequence mark; often none."""
+    try:
+        whole = list(tokenizer.encode("a", add_special_tokens=True))
+        bare = list(tokenizer.encode("a", add_special_tokens=False))
+    except (AttributeError, TypeError):
+        return []
+    many = len(whole) - len(bare)
+    return [int(i) for i in whole[:many]] if many > 0 and whole[many:] == bare else []
+
+
 # What a file that is no model, or not all of it, makes the readers raise.
 _BROKEN = (OSError, ValueError, LookupError, ImportError, EOFError, RuntimeError, TypeError, struct.error)
 

@@ -17,7 +17,6 @@ import json
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from numbers import Integral
 from pathlib import Path
 from typing import Any
 
@@ -64,7 +63,7 @@ class KeyValues:
         dtype: str = "float16",
         opening: str = OPENING + "\n",
     ) -> None:
-        if keep is not None and not (isinstance(keep, Integral) and 1 <= keep <= CHUNK):
+        if keep is not None and (keep != int(keep) or not 1 <= keep <= CHUNK):
             raise InputError(f"keep is {keep!r}; give 1 to {CHUNK} tokens of each {CHUNK}, or None for all")
         if not isinstance(model, Projecting) and tokenizer is None:
             raise InputError("a model needs its tokenizer: KeyValues(model, tokenizer), or KeyValues.load(path)")
@@ -74,7 +73,7 @@ class KeyValues:
         self.dtype = dtype_named(dtype)
         self.opening = opening
         self._kept: dict[str, Block] = {}
-        if not self.frozen.encode(opening):
+        if not opening or not self.frozen.encode(opening):
             raise InputError("the opening has no tokens; give a few words")
         self._opened = (self.frozen.fingerprint, self._open())
 
@@ -92,11 +91,15 @@ class KeyValues:
         return self._opened[1]
 
     def _open(self) -> Block:
-        return made(self.frozen.project(self.frozen.encode(self.opening)), (), None, "float32")
+        return made(self.frozen.project(self._ids_before()), (), None, "float32")
+
+    def _ids_before(self) -> list[int]:
+        """What stands before all memories: what the tokenizer puts before every text, and the opening."""
+        return [*self.frozen.opening, *self.frozen.encode(self.opening)]
 
     def ids(self, engrams: Sequence[Engram]) -> list[int]:
         """The tokens of a prompt that says the same: the opening, then each record."""
-        return [i for text in (self.opening, *map(told, engrams)) for i in self.frozen.encode(text)]
+        return [*self._ids_before(), *(i for engram in engrams for i in self.frozen.encode(told(engram)))]
 
     def count(self, text: str) -> int:
         """Tokens of a text."""

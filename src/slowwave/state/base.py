@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from numbers import Integral
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, ClassVar, Generic, Literal, NamedTuple, Self, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, NamedTuple, Self, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -24,6 +24,9 @@ from torch import Tensor, nn
 from slowwave.errors import InputError
 from slowwave.state.packing import Packing, unflatten
 from slowwave.state.values import State
+
+if TYPE_CHECKING:
+    from slowwave.state.files import Source
 
 S = TypeVar("S", bound=State)
 Mode = Literal["chunk", "step"]
@@ -196,12 +199,15 @@ class StateModule(nn.Module, ABC, Generic[S]):
         """These rows, in this order."""
         return state.select(rows)
 
-    def save(self, state: S, path: str | Path) -> None:
-        """Write a state to a file that only this same system can open again; see `slowwave.state.files`."""
+    def save(self, state: S, path: str | Path, source: Source = None) -> None:
+        """Write a state to a file that only this same system can open again; see `slowwave.state.files`.
+
+        source  what it was made of, kept beside it: a text, ids of records or of tokens; `files.source_of` reads it
+        """
         from slowwave.state.files import save
 
         self._mine(state)
-        save(self, state, path)
+        save(self, state, path, source)
 
     def load(self, path: str | Path) -> S:
         """A state that `save` wrote.

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from slowwave.errors import InputError
+from slowwave.models.causal import opening_of
 
 SAMPLE = 4096  # numbers of each parameter that the fingerprint looks at, spread evenly
 
@@ -49,6 +50,11 @@ class Frozen(nn.Module):
         """Names this model with its tokenizer: configuration, an even sample of the weights, the vocabulary."""
         self._fingerprint = print_again(self._fingerprint, self.model, self.tokenizer)
         return self._fingerprint[1]
+
+    @property
+    def opening(self) -> list[int]:
+        """What the tokenizer puts before every text, such as a beginning-of-sequence mark; often nothing."""
+        return opening_of(self.tokenizer)
 
     @property
     def width(self) -> int:

@@ -53,7 +53,8 @@ class Memory3(Reader[ReferenceState]):
     retrieve   references in view
     block      tokens between two retrievals
     local      tokens in context at least, before what is older becomes references
-    opening    ids before each reference, the first of which is kept in every head; () for none
+    opening    before each reference: ids, or words behind what the tokenizer puts before every text (the paper has
+               "Reference:"); None is what the tokenizer puts there, () nothing. The first is kept in every head
     memory_layers  share of the layers, from the first, that see references
     choice_of  "attention", or "random", for comparison
 
@@ -76,8 +77,9 @@ class Memory3(Reader[ReferenceState]):
     differs = (
         "Fits any rotary model, untrained for it; the paper's was trained in two stages. References are found by the "
         "cosine of mean token embeddings, each token weighted by its surprise, not by BGE-M3, and by the 64 tokens "
-        "before, not those read. A stream's own past becomes references too. No vector quantisation. The positions of "
-        "the context begin behind those that all references share."
+        "before, not those read. A stream's own past becomes references too. No vector quantisation. None is refused "
+        "for what it shares with the text, as the words of references are not kept. The positions of the context begin "
+        "behind those that all references share."
     )
     proof = "proofs/memory_3.py"  # and, trained, proofs/memory_3_trained.py
     learns = True
@@ -97,7 +99,7 @@ class Memory3(Reader[ReferenceState]):
 
     def __init__(
         self, model: Any, reference: int = 128, keep: int = 8, retrieve: int = 5, block: int = 64, local: int = 512,
-        opening: tuple[int, ...] = (), memory_layers: float = 0.5, choice_of: str = "attention",
+        opening: tuple[int, ...] | str | None = None, memory_layers: float = 0.5, choice_of: str = "attention",
     ) -> None:  # fmt: skip
         if not 1 <= keep <= reference:
             raise InputError(f"{keep} tokens of a reference of {reference} cannot be kept; give 1 <= keep <= reference")
@@ -106,10 +108,11 @@ class Memory3(Reader[ReferenceState]):
         if min(retrieve, block, local) < 1 or not 0 < memory_layers <= 1:
             raise InputError("retrieve, block and local are at least 1, memory_layers a share above 0")
         super().__init__(model)
+        opening = self._opening(opening)
         if bad := [token for token in opening if not 0 <= token < self.base_model.vocabulary]:
             raise InputError(f"opening has {bad[0]}; the model's ids are 0 to {self.base_model.vocabulary - 1}")
         self.reference, self.keep, self.retrieve, self.block, self.local = reference, keep, retrieve, block, local
-        self.opening, self.memory_layers, self.choice_of = tuple(opening), memory_layers, choice_of
+        self.opening, self.memory_layers, self.choice_of = opening, memory_layers, choice_of
 
     @property
     def shown(self) -> int:
@@ -176,6 +179,13 @@ class Memory3(Reader[ReferenceState]):
         return replace(state, chosen=chosen, fetched=torch.full_like(state.fetched, count))
 
     # -- inside
+
+    def _opening(self, given: tuple[int, ...] | str | None) -> tuple[int, ...]:
+        base = self.base_model
+        if isinstance(given, str) and base.tokenizer is None:
+            raise InputError(f"opening is {given!r}, and words need the model's tokenizer; give both, or ids")
+        words = base.tokenizer.encode(given, add_special_tokens=False) if isinstance(given, str) else ()
+        return (*base.opening, *words) if given is None or isinstance(given, str) else tuple(given)
 
     def _encoded(
         self, ids: Tensor, generator: torch.Generator | None, seed: int = 0
