@@ -144,6 +144,29 @@ def test_forgetting_takes_the_least_recalled_whole_events() -> None:
     assert found.sleep(state) is state, "without a budget or a capacity nothing is forgotten"
 
 
+def test_what_stands_beside_an_event_only_since_others_were_forgotten_is_no_neighbour() -> None:
+    found = reader(near=0.5)
+    state = found(ids(300)).state
+    ends = (state.begins + state.sizes)[0]
+    assert torch.equal(ends[:-1], state.begins[0, 1:]), "nothing is forgotten yet"
+    assert int(ends[-1]) == int(state.seen - state.held)
+    target = int(state.events) // 2
+    hits = torch.ones_like(state.hits)
+    hits[0, [target - 1, target + 1]] = 0
+    kept = found.sleep(replace(state, hits=hits), int(state.stored - state.sizes[0, [target - 1, target + 1]].sum()))
+    assert int(kept.events) == int(state.events) - 2
+    assert kept.begins[0, target - 1] == state.begins[0, target]
+    asked = kept.keys[:, target - 1] * 100
+    fresh = replace(kept, asked=asked[:, None], near=torch.full_like(kept.near, -1))
+    chosen = EMLLM(MODEL, **{**found.settings(), "retrieve": 2 * int(state.sizes[0, target])})._choose(fresh)
+    for layer in range(2):
+        best = [e for e in chosen.chosen[0, layer].tolist() if e >= 0]
+        near = {e for e in chosen.near[0, layer].tolist() if e >= 0}
+        if target - 1 in best:
+            assert not near & ({target - 2, target} - {e + step for e in best if e != target - 1 for step in (-1, 1)})
+    assert any(target - 1 in chosen.chosen[0, layer].tolist() for layer in range(2))
+
+
 def test_events_at_rest_may_be_half_as_long() -> None:
     found = reader(store="float16")
     state = found(ids(300)).state

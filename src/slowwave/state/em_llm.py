@@ -31,6 +31,7 @@ class EventState(ReaderState):
     store   (batch, stored, layers, 2, kv heads, dim): all events, one after another, keys unrotated
     keys    (batch, events, layers, kv heads x dim): what each event is found by
     starts, sizes, hits (batch, events) int64: where in the store, how long, how often recalled
+    begins  (batch, events) int64: where in the stream, which forgetting leaves as it was
     chosen, near (batch, layers, room) int64: the events in view by likeness, and by neighbourhood; -1 is none
     first, stored, events (batch,) int64
     """
@@ -44,6 +45,7 @@ class EventState(ReaderState):
     starts: Tensor
     sizes: Tensor
     hits: Tensor
+    begins: Tensor
     chosen: Tensor
     near: Tensor
     first: Tensor
@@ -102,7 +104,7 @@ class EMLLM(Reader[EventState]):
         {
             "local": "held", "asked": "begun", "surprises": "held", "marks": "held", "drawn": "held",
             "initial": "first", "store": "stored", "keys": "events", "starts": "events", "sizes": "events",
-            "hits": "events",
+            "hits": "events", "begins": "events",
         }
     )  # fmt: skip
     choice = ("chosen", "near", "hits")
@@ -143,7 +145,7 @@ class EMLLM(Reader[EventState]):
             initial=self._zeros(batch, 0, *record),
             store=self._zeros(batch, 0, *record, dtype=DTYPES.get(self.store)),
             keys=self._zeros(batch, 0, base.layers, base.kv_heads * base.dim),
-            **{name: self._zeros(batch, 0, dtype=whole) for name in ("starts", "sizes", "hits")},
+            **{name: self._zeros(batch, 0, dtype=whole) for name in ("starts", "sizes", "hits", "begins")},
             chosen=none,
             near=none.clone(),
             **{name: self._zeros(batch, dtype=whole) for name in ("first", "stored", "events")},
@@ -224,6 +226,7 @@ class EMLLM(Reader[EventState]):
             starts=appended(state.starts, state.stored[:, None] + begin),
             sizes=appended(state.sizes, size[None]),
             hits=appended(state.hits, torch.zeros_like(size)[None]),
+            begins=appended(state.begins, (state.seen - state.held)[:, None] + begin),
             stored=state.stored + end,
             events=state.events + len(begin),
         )
@@ -238,7 +241,8 @@ class EMLLM(Reader[EventState]):
     # -- recall
 
     def _choose(self, state: EventState) -> EventState:
-        """Per layer: the likeliest events while they fit, then the neighbours of these, newest recalls first."""
+        """Per layer: the likeliest events while they fit, then those right before and after them in the stream, then
+        the neighbours of earlier choices."""
         events = int(state.events[0])
         if not events or not self.retrieve or not state.asked.shape[1]:
             return state
@@ -246,11 +250,13 @@ class EMLLM(Reader[EventState]):
         room = state.chosen.shape[2]
         order = top_k(query[:, None], state.keys[0].to(query.dtype).transpose(0, 1), 2 * room)[1][:, 0].tolist()
         sizes, before = state.sizes[0].tolist(), state.near[0].tolist()
+        begins = state.begins[0].tolist()
+        follows = {e for e in range(1, events) if begins[e - 1] + sizes[e - 1] == begins[e]}  # nothing was forgotten
         found, beside = [], []
         alike = self.retrieve - int(self.near * self.retrieve)
         for layer, ranked in enumerate(order):
             mine = _fitting(ranked, sizes, alike, room, ())
-            around = [e + step for e in mine for step in (-1, 1) if 0 <= e + step < events]
+            around = [n for e in mine for n, later in ((e - 1, e), (e + 1, e + 1)) if later in follows]
             around += [e for e in before[layer] if e >= 0]
             found.append(mine)
             beside.append(_fitting(around, sizes, self.retrieve - alike, room, mine))
@@ -286,6 +292,7 @@ class EMLLM(Reader[EventState]):
             starts=(kept.cumsum(0) - kept)[None],
             sizes=kept[None],
             hits=state.hits[:, stay],
+            begins=state.begins[:, stay],
             chosen=place[state.chosen],
             near=place[state.near],
             stored=torch.full_like(state.stored, len(tokens)),
