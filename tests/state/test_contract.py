@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 torch = pytest.importorskip("torch", reason="needs the extra state")
 
 from slowwave.checks.states import STATE_CHECKS, check_state_system  # noqa: E402
+from slowwave.models.causal import fake_causal  # noqa: E402
 from slowwave.state import SYSTEMS  # noqa: E402
 from slowwave.state.baselines import DeltaRule, LinearAttention, Recurrent  # noqa: E402
+from slowwave.state.reader import Reader  # noqa: E402
 from slowwave.state.titans import NeuralMemory, Titans  # noqa: E402
 from slowwave.state.window import WindowAttention  # noqa: E402
 
@@ -32,6 +36,23 @@ def test_a_registered_system_holds_the_contract(name: str) -> None:
 @pytest.mark.parametrize("heads", [1, 2])
 def test_each_layout_of_titans_holds_it(layout: str, heads: int) -> None:
     check_state_system(lambda: Titans(**{**Titans.SMALL, "layout": layout, "heads": heads, "depth": 1 + heads}))
+
+
+@pytest.mark.parametrize(
+    ("name", "mode"),
+    [
+        ("mom", {"gated": False, "shared": False}), ("memo", {"halting": True}),
+        ("hcam", {"store": "stop", "unfinished": False}),
+        ("rmc", {"gate": "slot", "flat": True}), ("memory-llm", {"keeps": "in", "drop": "oldest"}),
+        ("em-llm", {"segment": "fixed", "capacity": 6}),
+        ("memory-3", {"choice_of": "random", "opening": ()}),
+    ],
+)  # fmt: skip
+def test_it_holds_in_other_modes_too(name: str, mode: dict[str, Any]) -> None:
+    kind: Any = SYSTEMS[name]
+    assert any(kind.small().settings()[key] != value for key, value in mode.items()), "this is how it is tested anyway"
+    around = (fake_causal(),) if issubclass(kind, Reader) else ()
+    check_state_system(lambda: kind(*around, **{**kind.SMALL, **mode}), show=lambda line: None)
 
 
 def test_layers_hold_it() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from slowwave.state.kernels.attention import (  # noqa: E402
     prefix_attention_reference,
     rotate,
     window_attention,
+    window_attention_reference,
 )
 from slowwave.state.kernels.conv import causal_conv, conv_step  # noqa: E402
 from slowwave.state.kernels.delta import delta_chunked, delta_recurrent  # noqa: E402
@@ -29,13 +31,14 @@ from slowwave.state.kernels.matrix import (  # noqa: E402
 from slowwave.state.kernels.prototypes import prototypes, prototypes_reference  # noqa: E402
 from slowwave.state.kernels.router import route, route_reference  # noqa: E402
 from slowwave.state.kernels.scan import scan, scan_reference  # noqa: E402
-from slowwave.state.kernels.slots import append_slots, empty_slots, row_random  # noqa: E402
+from slowwave.state.kernels.slots import append_slots, append_slots_reference, empty_slots, row_random  # noqa: E402
 from slowwave.state.kernels.sparse import drawn, drawn_reference, strongest  # noqa: E402
 from slowwave.state.kernels.surprise import (  # noqa: E402
     boundaries,
     boundaries_reference,
     modularity,
     refined,
+    refined_reference,
     surprise,
 )
 from slowwave.state.kernels.topk import top_k, top_k_reference  # noqa: E402
@@ -203,6 +206,19 @@ def test_window_attention_equals_one_masked_attention(time: int, window: int) ->
     )
 
 
+@pytest.mark.parametrize("always", [0, 2])
+def test_window_attention_with_a_past_and_what_is_always_seen_equals_its_loop(always: int) -> None:
+    q, k, v = (random(2, 3, 7, 4, seed=s) for s in range(3))
+    past = random(2, 3, 3, 4, seed=3), random(2, 3, 3, 4, seed=4)
+    there = torch.tensor([[False, True, True], [False, False, False]])
+    own = (random(2, 3, 7, 4, seed=5), random(3, always, 4, seed=6), random(3, always, 4, seed=7)) if always else ()
+    agree(
+        lambda *x: window_attention(*x[:5], there, x[5:] or None),
+        lambda *x: window_attention_reference(*x[:5], there, x[5:] or None),
+        q, k, v, *past, *own, none_is_zero=True,
+    )  # fmt: skip
+
+
 def test_rotary_scores_depend_on_the_distance_alone_at_any_position() -> None:
     q, k = random(1, 1, 1, 8).float(), random(1, 1, 1, 8, seed=1).float()
     score = [(rotate(q, torch.tensor([[at + 3]])) * rotate(k, torch.tensor([[at]]))).sum() for at in (0, 5, 1_000_000)]
@@ -237,6 +253,15 @@ def test_the_k_best_equal_a_full_sort_and_ties_go_to_the_earlier(block: int) -> 
     assert top_k(query, same, 3, block=block)[1][0, 0].tolist() == [0, 1, 2]
     there = torch.arange(10) > 6
     assert top_k(query, same, 2, there, block=block)[1][0, 0].tolist() == [7, 8]
+
+
+@pytest.mark.parametrize("block", [3, 100])
+def test_gradients_pass_through_the_scores_of_the_best(block: int) -> None:
+    agree(
+        lambda query, keys: top_k(query, keys, 6, block=block)[0],
+        lambda query, keys: top_k_reference(query, keys, 6)[0],
+        random(2, 4, 5), random(2, 17, 5, seed=1),
+    )  # fmt: skip
 
 
 def test_attention_in_two_levels_equals_its_loops() -> None:
@@ -280,6 +305,28 @@ def test_slots_drop_the_oldest_or_by_chance_and_age() -> None:
     assert some.values[0, -1, 0] == 9
 
 
+@pytest.mark.parametrize("drop", ["random", "oldest"])
+def test_slots_are_appended_as_slot_by_slot(drop: Any) -> None:
+    generator = torch.Generator().manual_seed(4)
+    pool = empty_slots(3, 5, 2, dtype=torch.float64, generator=generator)
+    for n in range(9):
+        new = random(3, 3, 2, seed=n)
+        coming = (torch.arange(3) < torch.randint(4, (3, 1), generator=generator)) if n % 2 else None
+        after, lost, gone, ages = append_slots(pool, new, drop, coming)
+        wanted, wanted_lost, wanted_ages = append_slots_reference(pool, new, drop, coming)
+        for name, leaf in after.leaves().items():
+            assert torch.equal(leaf, wanted.leaves()[name]), name
+        for row in range(3):
+            assert torch.equal(lost[row][gone[row]], wanted_lost[row])
+            assert ages[row][gone[row]].tolist() == wanted_ages[row]
+        pool = after
+    agree(
+        lambda values, new: append_slots(replace(pool, values=values), new, drop)[0].values,
+        lambda values, new: append_slots_reference(replace(pool, values=values), new, drop)[0].values,
+        pool.values, random(3, 2, 2, seed=20),
+    )  # fmt: skip
+
+
 def test_slots_survive_by_chance_as_the_formula_says() -> None:
     pool = empty_slots(400, 8, 1, generator=torch.Generator().manual_seed(1))
     pool, *_ = append_slots(pool, torch.full((400, 8, 1), 1.0))
@@ -319,6 +366,15 @@ def test_refining_raises_the_modularity_to_the_true_cut() -> None:
     better = refined(keys, starts)
     assert better.nonzero()[:, 0].tolist() == [0, 6]
     assert modularity(keys, better) > modularity(keys, starts)
+
+
+@pytest.mark.parametrize(("least", "most"), [(1, None), (3, 9), (5, 5)])
+def test_refining_finds_what_trying_every_place_finds(least: int, most: int | None) -> None:
+    for seed in range(3):
+        keys = random(26, 3, seed=seed) + 0.3
+        starts = torch.zeros(26, dtype=torch.bool)
+        starts[[0, 5, 11, 18]] = True
+        assert torch.equal(refined(keys, starts, least, most), refined_reference(keys, starts, least, most))
 
 
 def test_packing_and_blocks_give_back_what_they_took() -> None:

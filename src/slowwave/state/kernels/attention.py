@@ -113,3 +113,28 @@ def window_attention(
         allowed = F.pad(allowed, (extra, 0), value=True)
     out = F.scaled_dot_product_attention(laid_q, laid_k, laid_v, attn_mask=allowed, scale=dim**-0.5)
     return out.flatten(2, 3)[:, :, :time]
+
+
+def window_attention_reference(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    past_k: Tensor,
+    past_v: Tensor,
+    past_there: Tensor,
+    always: tuple[Tensor, Tensor, Tensor] | None = None,
+) -> Tensor:
+    """The same, row by row and token by token."""
+    window, rows = past_k.shape[2], []
+    for b in range(len(q)):
+        keys, values = (torch.cat(pair, 1) for pair in ((past_k[b], k[b]), (past_v[b], v[b])))
+        there, outs = past_there[b].tolist() + [True] * k.shape[2], []
+        for t in range(q.shape[2]):
+            seen = [n for n in range(t + 1, t + window + 1) if there[n]]
+            scores, told = q[b, :, t, None] @ keys[:, seen].transpose(-1, -2), values[:, seen]
+            if always is not None:
+                own = always[0][b, :, t, None] @ always[1].transpose(-1, -2)
+                scores, told = torch.cat([own, scores], -1), torch.cat([always[2], told], 1)
+            outs.append((scores * q.shape[-1] ** -0.5).softmax(-1) @ told)
+        rows.append(torch.cat(outs, 1))
+    return torch.stack(rows)

@@ -83,3 +83,28 @@ def append_slots(
     values = values * kept_there.view(*kept_there.shape, *[1] * (values.dim() - 2)).to(values.dtype)
     new_pool = replace(pool, values=values, there=kept_there, age=kept_age, draws=draws)
     return new_pool, lost, lost_there, take(older, out_order)
+
+
+def append_slots_reference(
+    pool: Slots, new: Tensor, drop: Literal["random", "oldest"] = "random", there: Tensor | None = None
+) -> tuple[Slots, list[Tensor], list[list[int]]]:
+    """The same row by row, slot by slot: the new pool, what each row dropped, and how old that was."""
+    size = pool.there.shape[1]
+    values, age = torch.zeros_like(pool.values), torch.zeros_like(pool.age)
+    held, draws = torch.zeros_like(pool.there), pool.draws.clone()
+    lost, ages = [], []
+    for row in range(len(new)):
+        coming = [one for n, one in enumerate(new[row]) if there is None or bool(there[row, n])]
+        old = [n for n in range(size) if bool(pool.there[row, n])]
+        older = {n: int(pool.age[row, n]) + (1 if coming else 0) for n in old}
+        drops = max(0, len(old) + len(coming) - size)
+        lots = row_random(pool.seed[row : row + 1], pool.draws[row : row + 1], size)[0].tolist()
+        first = sorted(old, key=lambda n, own=older, lots=lots: (-(own[n] if drop == "oldest" else lots[n]), n))  # type: ignore[misc]
+        gone = sorted(first[:drops])
+        stay = [(pool.values[row, n], older[n]) for n in old if n not in gone] + [(one, 0) for one in coming]
+        for n, (one, years) in enumerate(stay):
+            values[row, n], age[row, n], held[row, n] = one, years, True
+        draws[row] += drops > 0
+        lost.append(pool.values[row, gone])
+        ages.append([older[n] for n in gone])
+    return Slots(values, held, age, pool.seed, draws), lost, ages

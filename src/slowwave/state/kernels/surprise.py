@@ -102,3 +102,21 @@ def refined(keys: Tensor, starts: Tensor, least: int = 1, most: int | None = Non
     out = torch.zeros_like(starts)
     out[places] = True
     return out
+
+
+def refined_reference(keys: Tensor, starts: Tensor, least: int = 1, most: int | None = None) -> Tensor:
+    """The same by trying every place of every boundary, and the modularity of the whole."""
+    places = starts.nonzero()[:, 0].tolist()
+    for n in range(1, len(places)):
+        low, high = places[n - 1], places[n + 1] if n + 1 < len(places) else len(keys)
+        tried = []
+        for cut in range(low + 1, high):
+            if all(least <= size and (most is None or size <= most) for size in (cut - low, high - cut)):
+                marks = torch.zeros_like(starts)
+                marks[[*places[:n], cut, *places[n + 1 :]]] = True
+                tried.append((modularity(keys, marks), -cut))
+        if tried:
+            places[n] = -max(tried)[1]
+    out = torch.zeros_like(starts)
+    out[places] = True
+    return out
