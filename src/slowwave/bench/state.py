@@ -36,6 +36,7 @@ ASKED: dict[str, Any] = {
     "inference": TRAINED["inference"],
 }
 CHANCE = 1 / recall_tasks.KEYS
+WIDEST = 16  # inner width of a network, in widths, that equal parameters may take
 
 
 class StateRecall(Benchmark):
@@ -175,5 +176,5 @@ def _decoder(width: int, make: Callable[[], Any], expansion: int) -> Decoder:
 
 def _equal(width: int, make: Callable[[], Any], target: int) -> Decoder:
     """A model whose network is as wide as brings it nearest to so many parameters."""
-    sizes = {n: abs(_decoder(width, make, n).trained - target) for n in range(1, 9)}
+    sizes = {n: abs(_decoder(width, make, n).trained - target) for n in range(1, WIDEST + 1)}
     return _decoder(width, make, min(sizes, key=lambda n: sizes[n]))

@@ -190,9 +190,13 @@ class StateSpeed(Benchmark):
         made: dict[str, tuple[Callable[[], Any], int]] = {
             "titans": (lambda: SYSTEMS["titans"](16, layout="lmm", chunk=64), 1),
             "titans, MAC": (lambda: SYSTEMS["titans"](16, layout="mac", chunk=64), 1),
+            "titans, MAG": (lambda: SYSTEMS["titans"](16, layout="mag", chunk=64), 1),
+            "titans, MAL": (lambda: SYSTEMS["titans"](16, layout="mal", chunk=64), 1),
             "mom": (lambda: SYSTEMS["mom"](16, heads=2), 1),
             "hcam": (lambda: SYSTEMS["hcam"](16, chunk=64, heads=2, capacity=8), 1),
             "rmc": (lambda: SYSTEMS["rmc"](16, slots=4, heads=2, dim=8), 20),
+            "memo": (lambda: SYSTEMS["memo"](8, common=16, heads=2, dim=8, capacity=64), 20),
+            "memory-prompt": (lambda: SYSTEMS["memory-prompt"](16, prompts=2, inner=32, units=16), 20),
         }
         if find_spec("transformers") is not None:
             small: dict[str, Any] = {"local": 128, "sinks": 4, "retrieve": 128, "block": 64, "most": 32}
