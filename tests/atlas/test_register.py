@@ -229,6 +229,18 @@ def test_what_a_proof_measured_is_read_and_only_a_verdict_that_holds_counts_as_p
     assert row.proved is proved
 
 
+def test_what_further_proofs_of_a_system_measured_stands_beside_and_proves_nothing(packages, tmp_path):
+    packages["text"] = {"light-mem": FakeLightMem}
+    mine = {"system": "light-mem", "verdict": "holds", "summary": "trained, it recalls"}
+    (tmp_path / "light_mem_trained.json").write_text(json.dumps(mine), "utf-8")
+    (tmp_path / "light_mem_of_others.json").write_text(json.dumps({**mine, "system": "other"}), "utf-8")
+    row = atlas.row("light-mem")
+    assert row.further == {"light_mem_trained": mine}
+    assert not row.proved
+    assert row.to_dict()["further"] == {"light_mem_trained": mine}
+    assert "light\\_mem\\_trained: holds: trained, it recalls" in atlas.document([row])
+
+
 def test_a_result_without_a_class_is_not_a_proof(packages, tmp_path):
     (tmp_path / "light-mem.json").write_text('{"verdict": "holds"}', "utf-8")
     assert not atlas.row("light-mem").proved

@@ -122,6 +122,7 @@ def _facts(row: Row) -> Iterator[tuple[str, str]]:
         "Working memory": row.working_memory,
         "Claim": row.claim,
         "Measured": _measurement(row.measured) if row.measured is not None else "not yet",
+        "Measured besides": "; ".join(f"{name}: {_measurement(found)}" for name, found in row.further.items()),
         "To be seen": row.proof,
         "Pitfalls": row.pitfalls,
         "Differs": row.differs,

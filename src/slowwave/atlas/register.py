@@ -51,6 +51,7 @@ class Row:
     parameters    the constructor's defaults; empty until built
     proof_file    path of the proof, from the checkout's root
     measured      what the proof measured, or None
+    further       what other proofs of the same system measured, by their names
     """
 
     number: int
@@ -76,6 +77,7 @@ class Row:
     parameters: Mapping[str, Any] = field(default_factory=dict, hash=False)
     proof_file: str | None = None
     measured: Mapping[str, Any] | None = field(default=None, hash=False)
+    further: Mapping[str, Mapping[str, Any]] = field(default_factory=dict, hash=False)
 
     @property
     def built(self) -> bool:
@@ -98,6 +100,7 @@ class Row:
         out["home"], out["operations"] = list(self.home), list(self.operations)
         out["parameters"] = {key: _jsonable(value) for key, value in self.parameters.items()}
         out["measured"] = None if self.measured is None else dict(self.measured)
+        out["further"] = {name: dict(found) for name, found in self.further.items()}
         return out
 
 
@@ -119,7 +122,7 @@ def rows(form: str | None = None) -> list[Row]:
         unknown = [missing[home] for home in row.home if home in missing]
         if unknown and not row.built:
             row = replace(row, where=f"{NOT_INSTALLED}: {'; '.join(unknown)}")
-        found.append(replace(row, measured=_measured(row)))
+        found.append(replace(row, measured=_measured(row), further=_further(row)))
     return sorted((row for row in found if form in (None, row.form)), key=lambda row: row.number)
 
 
@@ -232,16 +235,26 @@ def _measured(row: Row) -> Mapping[str, Any] | None:
     """What the system's proof wrote, under its slug or the slug as a Python file would spell it."""
     for stem in dict.fromkeys((row.slug, row.slug.replace("-", "_"))):
         path = results_directory() / f"{stem}.json"
-        if not path.is_file():
-            continue
-        try:
-            result = json.loads(path.read_text("utf-8"))
-        except ValueError as error:
-            raise FormatError(f"the result {path} is not JSON ({error}); run: slowwave reproduce {row.slug}") from error
-        if not isinstance(result, dict):
-            raise FormatError(f"the result {path} is a {type(result).__name__}, not an object with named measurements")
-        return result
+        if path.is_file():
+            return _result(path, row.slug)
     return None
+
+
+def _further(row: Row) -> dict[str, Mapping[str, Any]]:
+    """What proofs wrote whose names go on behind the slug's, and that name the system as theirs."""
+    files = sorted(results_directory().glob(f"{row.slug.replace('-', '_')}_*.json"))
+    found = {path.stem: _result(path, row.slug) for path in files}
+    return {name: result for name, result in found.items() if result.get("system") == row.slug}
+
+
+def _result(path: Path, slug: str) -> Mapping[str, Any]:
+    try:
+        result = json.loads(path.read_text("utf-8"))
+    except ValueError as error:
+        raise FormatError(f"the result {path} is not JSON ({error}); run: slowwave reproduce {slug}") from error
+    if not isinstance(result, dict):
+        raise FormatError(f"the result {path} is a {type(result).__name__}, not an object with named measurements")
+    return result
 
 
 def _squeeze(text: str) -> str:
