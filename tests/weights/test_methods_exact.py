@@ -24,7 +24,7 @@ from slowwave.weights.hypernetworks import HyperNetwork, Hypernetworks, likelies
 from slowwave.weights.model import distil
 from slowwave.weights.objective import Classification
 from slowwave.weights.pca_ogd import PCAOGD
-from slowwave.weights.refresh import DarkReplay, bregman, half_square, negative_entropy
+from slowwave.weights.refresh import DarkReplay
 from slowwave.weights.remind import Quantiser, Remind
 from slowwave.weights.rer import RER
 from slowwave.weights.slm_mitigation import SLMMitigation
@@ -458,41 +458,6 @@ def test_centres_follow_their_class_and_stand_still_after_the_first_period() -> 
 
 
 # -- refresh, rer, view-batch
-
-
-def test_four_methods_are_one_objective_with_two_divergences() -> None:
-    model = classifier()
-    x, y = DATA.train.x[:20], DATA.train.y[:20]
-    parameters = list(model.parameters())
-    anchor = [p.detach() + 0.1 * rows(1, p.numel(), 3).view_as(p) for p in parameters]
-    stiff = [torch.rand(p.shape, generator=torch.Generator().manual_seed(4)) for p in parameters]
-    teacher, stored = rows(20, 6, 5), rows(20, 6, 6)
-
-    def grads(loss: torch.Tensor) -> torch.Tensor:
-        return gradient(loss, parameters)
-
-    def spring(p: torch.Tensor) -> torch.Tensor:
-        return 0.5 * (flatten(stiff) * p.pow(2)).sum()
-
-    pairs = {
-        "EWC": (bregman(spring, flatten(parameters), flatten(anchor)),
-                sum(0.5 * (f * (p - a).pow(2)).sum() for f, p, a in zip(stiff, parameters, anchor, strict=True))),
-        "LwF": (bregman(negative_entropy, teacher.softmax(1), model(x).softmax(1)) * 0
-                + reverse(model(x), teacher), distil(model(x), teacher).sum()),
-        "ER": (reverse(model(x), F.one_hot(y, 6).float().clamp_min(1e-30).log()),
-               F.cross_entropy(model(x), y, reduction="sum")),
-        "DER": (bregman(half_square, model(x), stored), 0.5 * (model(x) - stored).pow(2).sum()),
-    }  # fmt: skip
-    for name, (ours, theirs) in pairs.items():
-        assert torch.allclose(grads(ours), grads(theirs), atol=1e-4, rtol=1e-4), name
-
-
-def reverse(student: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:
-    """The divergence of the teacher's distribution from the student's, whose slope is taken in the second place:
-    negative entropy at the teacher, minus its tangent at the student.
-    """
-    p, q = teacher.softmax(1), student.softmax(1)
-    return negative_entropy(p) - negative_entropy(q) - ((q.log() + 1) * (p - q)).sum()
 
 
 def test_dark_replay_keeps_the_logits_that_were_given_at_the_time() -> None:

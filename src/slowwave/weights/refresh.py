@@ -1,8 +1,8 @@
-"""Refresh learning: unlearn the current batch a little, then learn it; and the one objective behind many methods."""
+"""Refresh learning: unlearn the current batch a little, then learn it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import ClassVar
 
 import torch
@@ -12,29 +12,6 @@ from slowwave.weights.baselines import Replay
 from slowwave.weights.batch import Batch
 from slowwave.weights.learner import Learner
 from slowwave.weights.vectors import Named, fisher, still, trainable
-
-
-def bregman(phi: Callable[[Tensor], Tensor], a: Tensor, b: Tensor) -> Tensor:
-    """D(a, b) = phi(a) - phi(b) - <grad phi(b), a - b>, for a convex phi that gives a scalar. b is taken as fixed.
-
-    Regularisation, distillation and replay are the loss on what is new plus two of these (Wang et al. 2024, eq. 1):
-    negative entropy of probabilities gives LwF and replay, half the square of logits DER, half of theta F theta EWC.
-    """
-    fixed = b.detach().requires_grad_()
-    with torch.enable_grad():
-        at = phi(fixed)
-        slope = torch.autograd.grad(at, fixed)[0]
-    return phi(a) - at.detach() - (slope * (a - fixed.detach())).sum()
-
-
-def negative_entropy(p: Tensor) -> Tensor:
-    """sum p log p; its divergence is that of Kullback and Leibler."""
-    return (p * p.clamp_min(1e-30).log()).sum()
-
-
-def half_square(z: Tensor) -> Tensor:
-    """1/2 |z|^2."""
-    return 0.5 * z.pow(2).sum()
 
 
 class DarkReplay(Replay):
