@@ -12,7 +12,7 @@ besides.
 
 Steps and rate were chosen on seed 100. The rule stood before the runs. In a first run the first stage was too short for
 one model, and the texts in context, which were not trained on, came to 0.70; now its steps are given again until it has
-learned, and that arm is trained on as the others are.
+learned, that arm is trained on as the others are, and the lessons of the first stage are texts of 32 tokens.
 """
 
 from __future__ import annotations
