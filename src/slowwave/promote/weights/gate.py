@@ -228,7 +228,7 @@ def judged(
     if metrics.get("held", 0.0) < held:
         reasons.append(f"{metrics.get('held', 0.0):.0%} of {len(facts)} facts are held, {held:.0%} are asked for")
     for name in ("perplexity", "known"):
-        if lost.get(f"{name} loss", 0.0) > budget:
+        if lost.get(f"{name} loss", 0.0) > budget + 1e-9:  # a twentieth of 200 is 0.05 and a rounding
             what = "perplexity on guarded text rose by" if name == "perplexity" else "facts known before fell by"
             reasons.append(f"{what} {lost[f'{name} loss']:.1%}, the budget is {budget:.1%}")
     return Verdict(not reasons, "; ".join(reasons), metrics, {id_: one.held for id_, one in facts.items()})
