@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from slowwave.errors import ModelError
 from slowwave.models.causal import load_causal
 from slowwave.state.attending import turned
-from slowwave.state.frozen import Frozen
+from slowwave.state.frozen import Frozen, check_sees_all
 
 TOLERANCE = 1e-3
 
@@ -118,13 +118,7 @@ class Projecting(Frozen):
 
     def _check_layers(self) -> None:
         name = type(self.model).__name__
-        kinds = set(getattr(self.config, "layer_types", None) or ["full_attention"])
-        slides = getattr(self.config, "sliding_window", None) and getattr(self.config, "use_sliding_window", True)
-        if kinds != {"full_attention"} or slides:
-            raise ModelError(
-                f"{name} has layers of kind {', '.join(sorted(kinds))}, which do not see a whole memory; use a model "
-                "whose layers all attend to everything (Llama, SmolLM2, Qwen2.5, ...)"
-            )
+        check_sees_all(name, self.config)
         parts = ("q_proj", "k_proj", "v_proj")
         if not self._attentions or not all(
             isinstance(getattr(a, p, None), nn.Module) for a in self._attentions for p in parts

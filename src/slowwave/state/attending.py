@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from slowwave.errors import ExtraMissingError, ModelError
-from slowwave.state.frozen import Frozen, view_of
+from slowwave.state.frozen import Frozen, check_sees_all, view_of
 from slowwave.state.kernels.attention import prefix_attention
 
 NAME = "slowwave"
@@ -203,13 +203,7 @@ class Attending(Frozen):
     @torch.no_grad()
     def _check(self) -> None:
         name = type(self.model).__name__
-        kinds = set(getattr(self.config, "layer_types", None) or ["full_attention"])
-        slides = getattr(self.config, "sliding_window", None) and getattr(self.config, "use_sliding_window", True)
-        if kinds != {"full_attention"} or slides:
-            raise ModelError(
-                f"{name} has layers of kind {', '.join(sorted(kinds))}, which do not see a whole memory; use a model "
-                "whose layers all attend to everything (Llama, SmolLM2, Qwen2.5, ...)"
-            )
+        check_sees_all(name, self.config)
         decoder = self.decoder[0]
         if not hasattr(decoder, "layers") or not hasattr(decoder, "rotary_emb"):
             raise ModelError(f"{name} has no rotary positions, so its keys cannot be moved; use a Llama, Qwen2.5, ...")

@@ -14,7 +14,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 
-from slowwave.errors import InputError
+from slowwave.errors import InputError, ModelError
 from slowwave.models.causal import opening_of
 
 SAMPLE = 4096  # numbers of each parameter that the fingerprint looks at, spread evenly
@@ -85,6 +85,20 @@ class Frozen(nn.Module):
         """(batch, time) -> (batch, time, vocabulary), with no memory at all."""
         found: Tensor = self.run(self.embed(ids), mask).logits
         return found
+
+
+def check_sees_all(name: str, config: Any) -> None:
+    """Whether every layer of a model attends to all that stands before a token.
+
+    raises  ModelError where some see a window alone, or do not attend
+    """
+    kinds = set(getattr(config, "layer_types", None) or ["full_attention"])
+    slides = getattr(config, "sliding_window", None) and getattr(config, "use_sliding_window", True)
+    if kinds != {"full_attention"} or slides:
+        raise ModelError(
+            f"{name} has layers of kind {', '.join(sorted(kinds))}, which do not see a whole memory; use a model "
+            "whose layers all attend to everything (Llama, SmolLM2, Qwen2.5, ...)"
+        )
 
 
 def view_of(model: Any, frozen: bool = True) -> Any:
